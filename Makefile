@@ -1,0 +1,91 @@
+# The first run of any target sets up what it needs; see scripts/setup.
+#   make rehearsal                 a whole release 5.0 -> 5.1 in the rehearsal cluster
+#   make rehearsal FAULT=errors    a bad one, taken back by itself (errors, latency, agents, crash)
+#   make test                      every check and test
+#   make cluster / cluster-down    the rehearsal cluster, to try things in
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON_IN := $(VENV)/bin/python
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
+export PYTHONDONTWRITEBYTECODE ?=
+
+FAULT ?=
+NAME ?= rehearsal
+# Options handed on, e.g. make rehearsal OPTIONS="-e release_green_replicas=4".
+OPTIONS ?=
+
+.PHONY: help setup rehearsal cluster cluster-down status test lint sanity docs-lint package unit integration molecule other-core bench lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# Every target comes through here; it is over in a moment when nothing changed.
+$(VENV)/.ready: requirements/dev.lock scripts/setup
+	@scripts/setup --venv $(VENV)
+
+setup: $(VENV)/.ready
+
+rehearsal: setup
+	@$(PYTHON_IN) scripts/rehearse.py --name $(NAME) $(if $(FAULT),--fault $(FAULT)) -- $(OPTIONS)
+
+cluster: setup
+	@$(PYTHON_IN) -m rehearsal up --name $(NAME) $(OPTIONS)
+
+cluster-down: setup
+	@$(PYTHON_IN) -m rehearsal down --name $(NAME)
+
+status: setup
+	@$(PYTHON_IN) -m rehearsal status --name $(NAME)
+
+# pytest comes last: what it prints at the end is the result.
+test: lint sanity docs-lint package molecule other-core
+	@echo "== unit and integration tests"
+	@$(PYTHON_IN) -m pytest
+
+lint: setup
+	@echo "== ruff, mypy, ansible-lint (production), changelog"
+	@ruff check .
+	@ruff format --check .
+	@mypy rehearsal scripts tests
+	@mypy -p ansible_collections.claude_enhancer.rollout.plugins
+	@ansible-lint
+	@antsibull-changelog lint
+
+sanity: setup
+	@echo "== ansible-test sanity"
+	@scripts/sanity --venv $(VENV) 2>&1 | grep -vE "^(Collecting|  Downloading|Installing|Successfully|  +━)|bootstrap script"
+
+docs-lint: setup
+	@echo "== documentation of every plugin"
+	@scripts/docs-lint
+
+package: setup
+	@echo "== build, install into an empty path, run by FQCN"
+	@scripts/package
+
+unit: setup
+	@$(PYTHON_IN) -m pytest tests/unit
+
+integration: setup
+	@$(PYTHON_IN) -m pytest tests/integration
+
+molecule: setup
+	@echo "== molecule"
+	@scripts/molecule
+
+other-core: setup
+	@echo "== the other supported ansible-core"
+	@scripts/other-core
+
+bench: setup
+	@$(PYTHON_IN) tests/bench/bench.py $(OPTIONS)
+
+lock: setup
+	@uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" --upgrade requirements/dev.in -o requirements/dev.lock
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis collections
