@@ -11,6 +11,7 @@ import json
 import logging
 import ssl
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -160,15 +161,35 @@ class Informer:
         self.on_change = on_change
         self.objects: dict[tuple[str, str], Object] = {}
         self.synced = asyncio.Event()
+        self._gone: deque[str] = deque(maxlen=1000)
 
     async def run(self) -> None:
         """List and watch until cancelled; a broken stream or a server away is taken up again."""
         while True:
             try:
                 await self._list_and_watch()
-            except (ApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            except (ApiError, aiohttp.ClientError, OSError) as error:
                 log.debug("watch of %s broke off: %s", self.path, error)
                 await asyncio.sleep(0.2)
+
+    def remember(self, item: Object) -> None:
+        """Take in the answer to a write of one's own ahead of the watch, unless something newer is known."""
+        if item["metadata"]["uid"] not in self._gone:
+            self._keep(item)
+
+    def forget(self, item: Object) -> None:
+        """Take in a deletion of one's own ahead of the watch."""
+        known = self.objects.get(_key(item))
+        if known is not None and known["metadata"]["uid"] == item["metadata"]["uid"]:
+            self._gone.append(item["metadata"]["uid"])
+            del self.objects[_key(item)]
+
+    def _keep(self, item: Object) -> None:
+        """Hold ``item``, unless a later version of the same object is held already."""
+        known = self.objects.get(_key(item))
+        same = known is not None and known["metadata"]["uid"] == item["metadata"]["uid"]
+        if known is None or not same or _version(known) <= _version(item):
+            self.objects[_key(item)] = item
 
     async def _list_and_watch(self) -> None:
         listed = await self.client.get(self.path, **self.params)
@@ -189,9 +210,9 @@ class Informer:
             if event["type"] == "BOOKMARK":
                 continue
             if event["type"] == "DELETED":
-                self.objects.pop(_key(event["object"]), None)
-            else:
-                self.objects[_key(event["object"])] = event["object"]
+                self.forget(event["object"])
+            elif event["object"]["metadata"]["uid"] not in self._gone:
+                self._keep(event["object"])
             await self._tell(event["type"], event["object"])
 
     async def _tell(self, kind: str, item: Object) -> None:
@@ -203,3 +224,7 @@ class Informer:
 
 def _key(item: Object) -> tuple[str, str]:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def _version(item: Object) -> int:
+    return int(item["metadata"]["resourceVersion"])
