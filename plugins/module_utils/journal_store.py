@@ -55,7 +55,7 @@ class Written:
 
     @property
     def changed(self) -> bool:
-        return self.before is None or self.before is not self.after and self.before != self.after
+        return self.before is None or (self.before is not self.after and self.before != self.after)
 
 
 class JournalStore:
