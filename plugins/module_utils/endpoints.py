@@ -1,0 +1,60 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What stands behind a Service: its selector, the pods that match it, and the endpoints that are ready."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, endpoint_slice, pod
+
+_SERVICE_NAME = "kubernetes.io/service-name"
+_FINISHED = ("Succeeded", "Failed")
+
+
+def selector_of(service: t.Mapping[str, t.Any]) -> dict[str, str]:
+    return dict((service.get("spec") or {}).get("selector") or {})
+
+
+def contradiction(selector: t.Mapping[str, str], labels: t.Mapping[str, str]) -> list[str]:
+    """Label keys that no pod can satisfy both by ``selector`` and by ``labels``."""
+    return sorted(key for key in selector.keys() & labels.keys() if selector[key] != labels[key])
+
+
+def format_labels(labels: t.Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items())) or "no labels"
+
+
+def matching_pods(cluster: Cluster, namespace: str, labels: t.Mapping[str, str]) -> dict[str, bool]:
+    """Pods that carry ``labels`` and haven't ended or been told to end, by name: whether each is ready."""
+    return {
+        found["metadata"]["name"]: is_ready(found)
+        for found in cluster.list(pod(namespace), labels)
+        if not found["metadata"].get("deletionTimestamp") and (found.get("status") or {}).get("phase") not in _FINISHED
+    }
+
+
+def is_ready(pod: t.Mapping[str, t.Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+
+
+def ready_endpoints(cluster: Cluster, namespace: str, service: str) -> set[str]:
+    """Endpoints that take new requests through the Service: names of their pods, or addresses where there is no pod."""
+    slices = cluster.list(endpoint_slice(namespace), {_SERVICE_NAME: service})
+    return {
+        _endpoint_name(endpoint)
+        for found in slices
+        for endpoint in found.get("endpoints") or []
+        # Unknown readiness counts as ready, as the API defines it.
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+    }
+
+
+def _endpoint_name(endpoint: t.Mapping[str, t.Any]) -> str:
+    target = endpoint.get("targetRef") or {}
+    if target.get("kind") == "Pod" and target.get("name"):
+        return str(target["name"])
+    return str((endpoint.get("addresses") or ["?"])[0])

@@ -1,0 +1,159 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a provider of traffic weight is, in terms that hold for each of them.
+
+A *weight* is the percent of requests, 0 to 100, meant for the candidate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+
+Side = t.Literal["stable", "candidate"]
+
+_DESTINATION = {
+    "type": "dict",
+    "required": True,
+    "options": {"host": {"type": "str", "required": True}, "subset": {"type": "str"}},
+}
+
+TRAFFIC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "provider": {"type": "str", "choices": ["istio"], "default": "istio"},
+    "namespace": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "api_version": {"type": "str"},
+    "stable": _DESTINATION,
+    "candidate": _DESTINATION,
+}
+
+TRAFFIC_SPEC = ArgumentSpec(TRAFFIC_ARGUMENTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Destination:
+    """Where requests go: a host, or the named subset of it."""
+
+    host: str
+    subset: str = ""
+
+    @classmethod
+    def from_options(cls, options: t.Mapping[str, t.Any]) -> Destination:
+        return cls(str(options["host"]), str(options.get("subset") or ""))
+
+    def __str__(self) -> str:
+        return f"{self.host} subset {self.subset}" if self.subset else self.host
+
+
+@dataclasses.dataclass(frozen=True)
+class RouteWeights:
+    """What one weighted route gives each side; ``others`` is what further destinations keep."""
+
+    route: str
+    stable: int
+    candidate: int
+    others: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Percent of the two sides' part that is the candidate's."""
+        both = self.stable + self.candidate
+        return round(100 * self.candidate / both) if both else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrafficState:
+    """The weighted routes of a traffic object as read at ``resource_version``."""
+
+    ref: Ref
+    resource_version: str
+    routes: tuple[RouteWeights, ...]
+    raw: t.Mapping[str, t.Any] = dataclasses.field(repr=False, compare=False, default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """The most that any route gives the candidate; all give the same unless :attr:`uniform` is false.
+
+        Routes with further destinations round their part, so they speak only where there is no other.
+        """
+        plain = [route for route in self.routes if not route.others]
+        return max((route.weight for route in plain or self.routes), default=0)
+
+    @property
+    def uniform(self) -> bool:
+        return len({route.weight for route in self.routes if not route.others}) <= 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What has to be sent so that every weighted route of ``state`` carries ``weight``."""
+
+    weight: int
+    state: TrafficState
+    operations: tuple[t.Mapping[str, t.Any], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """What stands behind a destination: pods that match it, and those ready to take requests through it.
+
+    ``problem`` is a sentence where the destination can't have any endpoint, whatever the pods do.
+    """
+
+    destination: Destination
+    ready: int
+    matching: int
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What a weight change found, did and cost. ``changed`` is false where nothing had to be sent."""
+
+    weight: int
+    before: TrafficState
+    after: TrafficState
+    changed: bool
+    calls: int
+    warnings: tuple[str, ...] = ()
+
+
+class TrafficProvider(t.Protocol):
+    """One kind of object that carries weight. Made by ``open_provider``; holds one connection."""
+
+    cluster: Cluster
+    prepared: TrafficState | None
+    """The object as last read or written, so that traffic can be taken back without reading first."""
+
+    def read(self) -> TrafficState:
+        """Read the object and remember it. Raises InputError or NotFoundError where it can't carry weight."""
+        ...
+
+    def prepare(self) -> TrafficState:
+        """The remembered state, read now if there is none."""
+        ...
+
+    def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
+        """What to send. ``strict``: only if the object is unchanged since ``state``, and only for sound routes."""
+        ...
+
+    def apply(self, plan: Plan) -> TrafficState:
+        """Send the plan in one write; the state as stored. Raises ConflictError if the object isn't as planned on."""
+        ...
+
+    def backend(self, side: Side) -> Backend:
+        """What stands behind a side now. Raises InputError where the side isn't defined."""
+        ...
+
+
+def check_weight(weight: t.Any, option: str = "weight") -> int:
+    """``weight`` if it is a whole number from 0 to 100. Raises InputError naming ``option``."""
+    if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight <= 100:
+        raise InputError(f"{option}: must be a whole number from 0 to 100, not {weight!r}")
+    return weight

@@ -1,0 +1,54 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A weight change as a module returns it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
+    Change,
+    RouteWeights,
+    TrafficState,
+)
+
+
+def as_result(change: Change) -> dict[str, t.Any]:
+    """Arguments for ``exit_json``; ``diff`` shows the weights of each route and nothing that didn't move."""
+    before = {route.route: route for route in change.before.routes}
+    result = {
+        "changed": change.changed,
+        "before": change.before.weight,
+        "after": change.after.weight,
+        "routes": [
+            {"route": now.route, "before": _weights(before.get(now.route)), "after": _weights(now)}
+            for now in change.after.routes
+        ],
+        "resource_version": change.after.resource_version,
+        "calls": change.calls,
+        "diff": {
+            "before_header": str(change.before.ref),
+            "after_header": str(change.after.ref),
+            "before": _lines(change.before),
+            "after": _lines(change.after),
+        },
+    }
+    if change.warnings:
+        result["warnings"] = list(change.warnings)
+    return result
+
+
+def _weights(route: RouteWeights | None) -> dict[str, int] | None:
+    if route is None:
+        return None  # the route came while the weight moved
+    return {"stable": route.stable, "candidate": route.candidate, "others": route.others}
+
+
+def _lines(state: TrafficState) -> str:
+    return "".join(
+        f"{route.route}: stable {route.stable}, candidate {route.candidate}"
+        + (f", others {route.others}\n" if route.others else "\n")
+        for route in state.routes
+    )
