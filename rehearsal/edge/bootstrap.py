@@ -1,0 +1,70 @@
+"""What Envoy starts with: one listener, the admin port, and the files everything else is read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rehearsal.edge.route_options import CORS_FILTER, FAULT_FILTER
+
+ROUTES = "edge"
+_TYPE = "type.googleapis.com/envoy.extensions.filters."
+_FILTERS = (
+    (CORS_FILTER, "http.cors.v3.Cors"),
+    (FAULT_FILTER, "http.fault.v3.HTTPFault"),
+    ("envoy.filters.http.router", "http.router.v3.Router"),
+)
+
+
+def bootstrap(edge_url: str, admin_url: str, routes: Path, clusters: Path) -> dict[str, Any]:
+    """Envoy's bootstrap: listen on ``edge_url``, read RDS from the file ``routes`` and CDS from ``clusters``.
+
+    Each file is watched by itself: a rename onto it takes force, and no other file is read again.
+    """
+    return {
+        "node": {"id": "edge", "cluster": "rehearsal"},
+        "admin": {"address": _address(admin_url)},
+        "stats_flush_interval": "1s",
+        "dynamic_resources": {"cds_config": file_source(clusters)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "edge",
+                    "address": _address(edge_url),
+                    "filter_chains": [
+                        {
+                            "filters": [
+                                {
+                                    "name": "envoy.filters.network.http_connection_manager",
+                                    "typed_config": _connection_manager(routes),
+                                }
+                            ]
+                        }
+                    ],
+                }
+            ]
+        },
+    }
+
+
+def file_source(path: Path) -> dict[str, Any]:
+    """A ConfigSource that reads the file ``path`` and watches it."""
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
+
+
+def _address(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    return {"socket_address": {"address": parts.hostname, "port_value": parts.port}}
+
+
+def _connection_manager(routes: Path) -> dict[str, Any]:
+    return {
+        "@type": f"{_TYPE}network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "rds": {"route_config_name": ROUTES, "config_source": file_source(routes)},
+        "use_remote_address": True,
+        "normalize_path": True,
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http_filters": [{"name": name, "typed_config": {"@type": _TYPE + kind}} for name, kind in _FILTERS],
+    }
