@@ -1,0 +1,66 @@
+"""``python -m rehearsal down``: take a world away and verify that nothing of it is left."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+from rehearsal import claims, postgres, processes
+from rehearsal.cli import CommandError
+from rehearsal.state import State
+from rehearsal.world import World
+
+PATIENCE = 20.0
+
+
+def take_down(home: Path, keep: bool) -> bool:
+    """Stop the world in ``home`` and remove its folder unless ``keep``; works after a kill of its supervisor too.
+
+    True when there was something to take away. Raises CommandError when something can't be.
+    """
+    found = home.exists()
+    written = State.load(home)
+    if written is not None:
+        written.supervisor.signal(signal.SIGTERM)
+        processes.wait_gone([written.supervisor], PATIENCE)
+    left = _end_processes(home, written)
+    if left:
+        raise CommandError(f"these processes of the world can't be ended: {', '.join(str(p.pid) for p in left)}")
+    sockets = _sockets(home)
+    if sockets:
+        raise CommandError(f"something of the world still listens on {', '.join(sockets)}")
+    if found:
+        postgres.remove_remains(home)
+    if found and not keep:
+        remove_folder(home)
+    return found
+
+
+def _end_processes(home: Path, written: State | None) -> list[processes.Identity]:
+    """End all that is marked as the world's or was written down as a part of it; returns what still lives."""
+    recorded = [] if written is None else [written.supervisor, *(p.process for p in written.parts.values() if p.process)]
+    children = [child for process in recorded if process.alive() for child in processes.descendants(process.pid)]
+    wanted = {*recorded, *children, *processes.of_world(home)}
+    return processes.end(wanted)
+
+
+def _sockets(home: Path) -> list[str]:
+    """What still listens on the world's addresses; nothing when another world has its block by now."""
+    try:
+        world = World.load(home)
+    except FileNotFoundError:
+        return []
+    held = claims.claim_block_of(world)
+    if held is None:
+        return []
+    with held:
+        networks = {f"{world.network}.0.0/16", world.pod_cidr}
+        return sorted({entry for network in networks for entry in processes.listeners(network)})
+
+
+def remove_folder(home: Path) -> None:
+    """Remove a world's folder. Raises CommandError for a folder that is none."""
+    if any(home.iterdir()) and not (home / "world.json").exists():
+        raise CommandError(f"{home} holds something that is no rehearsal cluster; it stays as it is")
+    shutil.rmtree(home)

@@ -1,0 +1,124 @@
+"""``python -m rehearsal up``: start a world as a daemon and wait until it serves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rehearsal import claims, progress
+from rehearsal.cli import CACHE, DEFAULT_NAME, REPOSITORY, CommandError, home_of, tail
+from rehearsal.cli.down import take_down
+from rehearsal.processes import MARKER
+from rehearsal.world import EDGE_HOSTNAME, World
+
+POLL = 0.05
+WAIT_FOR_ANOTHER = 90.0
+
+
+def up(name: str, blue_replicas: int, first_block: int, keep: bool) -> World:
+    """Bring the world up, or find it up already; tells what it does. Raises CommandError when it does not come up."""
+    began = time.monotonic()
+    home = home_of(name)
+    world_claim = claims.claim_world(home)
+    if world_claim is None:
+        world = _wait_for_another(home)
+        print(f"The rehearsal cluster {name!r} is up already.")
+        return world
+    with world_claim:
+        if home.exists():
+            take_down(home, keep=False)
+        world, supervisor = _launch(name, home, blue_replicas, first_block, world_claim.fileno())
+    try:
+        _follow(home, supervisor)
+    except BaseException:
+        take_down(home, keep)
+        raise
+    print(f"The rehearsal cluster {name!r} is up after {time.monotonic() - began:.1f} s.")
+    return world
+
+
+def _launch(
+    name: str, home: Path, blue_replicas: int, first_block: int, world_claim: int
+) -> tuple[World, subprocess.Popen[bytes]]:
+    """Start the supervisor in a session of its own; it inherits the claims to name and block."""
+    try:
+        block, block_claim = claims.claim_block(first_block)
+    except claims.NoBlockError as error:
+        raise CommandError(str(error)) from error
+    with block_claim:
+        world = World.make(name, home, block)
+        world.logs.mkdir(parents=True)
+        world.save()
+        inherited = [world_claim, block_claim.fileno()]
+        command = [sys.executable, "-m", "rehearsal.supervisor", f"--home={home}", f"--cache={CACHE}"]
+        command += [f"--blue-replicas={blue_replicas}", "--claims", *map(str, inherited)]
+        with (world.logs / "supervisor.log").open("ab") as log:
+            supervisor = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=REPOSITORY,
+                env=os.environ | {MARKER: str(home)},
+                pass_fds=inherited,
+                start_new_session=True,
+            )
+    return world, supervisor
+
+
+def _follow(home: Path, supervisor: subprocess.Popen[bytes]) -> None:
+    """Print the supervisor's progress until the world is up. Raises CommandError with the end of the log if not."""
+    seen = 0
+    while True:
+        ended = supervisor.poll() is not None
+        for step in progress.read(home, seen):
+            seen += 1
+            if step.kind == "ready":
+                return
+            if step.kind == "failed":
+                raise CommandError(_failure(step.text, Path(step.log)))
+            print(f"  {step.seconds:5.1f} s  {step.text}", flush=True)
+        if ended:
+            message = f"the supervisor ended with {supervisor.returncode}"
+            raise CommandError(_failure(message, home / "logs" / "supervisor.log"))
+        time.sleep(POLL)
+
+
+def _failure(message: str, log: Path) -> str:
+    return f"the rehearsal cluster did not come up: {message}\n--- end of {log.name}\n{tail(log)}"
+
+
+def _wait_for_another(home: Path) -> World:
+    """The world another ``up`` has started; waits while it is still on its way."""
+    deadline = time.monotonic() + WAIT_FOR_ANOTHER
+    while time.monotonic() < deadline:
+        if any(step.kind == "ready" for step in progress.read(home)):
+            return World.load(home)
+        claim = claims.claim_world(home)
+        if claim is not None:
+            claim.close()
+            break
+        time.sleep(POLL)
+    raise CommandError(f"the world in {home} was being started by another command and did not come up")
+
+
+def facts(world: World) -> str:
+    """What a person needs to use the world."""
+    option = "" if world.name == DEFAULT_NAME else f" --name {world.name}"
+    return "\n".join(
+        [
+            "",
+            f"  export KUBECONFIG={world.kubeconfig}",
+            "",
+            f"  edge        {world.edge_url}   (Host: {EDGE_HOSTNAME})",
+            f"              curl -i -H 'Host: {EDGE_HOSTNAME}' {world.edge_url}/health",
+            f"  Prometheus  {world.prometheus_url}",
+            f"  database    {world.postgres_dsn}",
+            f"  logs        {world.logs}",
+            f"  look        python -m rehearsal status{option}",
+            f"  stop        python -m rehearsal down{option}",
+        ]
+    )
