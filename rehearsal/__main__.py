@@ -176,7 +176,9 @@ def _up(options: argparse.Namespace) -> int:
 def _down(options: argparse.Namespace) -> int:
     began = time.monotonic()
     if take_down(home_of(options.name), options.keep):
-        print(f"The rehearsal cluster {options.name!r} is down after {time.monotonic() - began:.1f} s; nothing is left.")
+        print(
+            f"The rehearsal cluster {options.name!r} is down after {time.monotonic() - began:.1f} s; nothing is left."
+        )
     else:
         print(f"There is no rehearsal cluster {options.name!r}.")
     return 0

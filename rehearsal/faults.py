@@ -53,12 +53,10 @@ class Outcome:
 def body_of(kind: str, value: str | None) -> dict[str, Any]:
     """What is sent to a pod. Raises FaultError for a value that does not fit the kind."""
     known = KINDS[kind]
-    if kind == "heal":
-        return {}
     if known.default is None:
         if value is not None:
             raise FaultError(f"fault {kind} takes no value, got {value!r}")
-        return {kind: True}
+        return {} if kind == "heal" else {kind: True}
     try:
         return {kind: known.parse(value or known.default)}
     except ValueError:
@@ -94,7 +92,7 @@ async def _send(client: KubeClient, pod: dict[str, Any], body: dict[str, Any]) -
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:{FAULT_PORT}/proxy/fault"
     try:
         await client.request("POST", path, body)
-    except (ApiError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+    except (TimeoutError, ApiError, aiohttp.ClientError) as error:
         # A process told to crash may die before it has answered: then it took the fault.
         if not (body.get("crash") and not _refused(error)):
             return Outcome(name, _version(pod), str(error) or type(error).__name__)

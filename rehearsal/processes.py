@@ -105,7 +105,7 @@ async def stop(process: asyncio.subprocess.Process, number: signal.Signals, grac
         await asyncio.wait_for(process.wait(), grace)
     except ProcessLookupError:
         pass
-    except asyncio.TimeoutError:
+    except TimeoutError:
         process.kill()
         await process.wait()
 

@@ -1,7 +1,7 @@
 """Prometheus of one world: scrapes pods, edge and node every second.
 
-Pods are found through the Kubernetes API, as in production. Prometheus takes up what discovery finds every 5 s, so a
-new pod's first sample comes up to 6 s after it got its address.
+Prometheus takes up what discovery finds every 5 s, counted from its own start, so a new pod's first sample comes up to
+6 s after it got its address; and the earlier Prometheus starts, the earlier a world is up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import aiohttp
 import yaml
 
 from rehearsal import processes
-from rehearsal.world import NAMESPACE, World
+from rehearsal.discovery import targets_file
+from rehearsal.world import World
 
 NODE_METRICS_PORT = 10255
 POD_JOBS = {
@@ -53,15 +54,10 @@ def configuration(world: World) -> dict[str, Any]:
 
 
 def _pod_job(world: World, name: str, port: int, path: str) -> dict[str, Any]:
-    discovery = {
-        "role": "pod",
-        "kubeconfig_file": str(world.kubeconfig),
-        "namespaces": {"names": [NAMESPACE]},
-    }
     return {
         "job_name": name,
         "metrics_path": path,
-        "kubernetes_sd_configs": [discovery],
+        "file_sd_configs": [{"files": [str(targets_file(world))]}],
         "relabel_configs": [
             _keep("__meta_kubernetes_pod_container_port_number", str(port)),
             _keep("__meta_kubernetes_pod_ip", ".+"),
@@ -84,12 +80,12 @@ def _keep(label: str, regex: str) -> dict[str, Any]:
 
 
 async def start(world: World) -> asyncio.subprocess.Process:
-    """Start Prometheus; the world's kubeconfig must be there. Raises PrometheusError when it is not installed."""
+    """Start Prometheus. Raises PrometheusError when it is not installed."""
     binary = shutil.which("prometheus")
     if binary is None:
         raise PrometheusError("no prometheus found on PATH: install the package prometheus (Debian, Ubuntu)")
     folder = world.home / "prometheus"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump(configuration(world), sort_keys=False))
     command: list[str | Path] = [
@@ -118,6 +114,6 @@ async def pods_scraped(session: aiohttp.ClientSession, world: World) -> int:
     """How many pods' application metrics Prometheus has just read; 0 while it does not answer."""
     try:
         result = await query(session, world, 'count(up{job="app"} == 1)')
-    except (aiohttp.ClientError, asyncio.TimeoutError):
+    except (TimeoutError, aiohttp.ClientError):
         return 0
     return int(result[0]["value"][1]) if result else 0

@@ -1,7 +1,7 @@
 """The one process that holds a world together: starts its parts, waits until they serve, and takes them down.
 
 Run as ``python -m rehearsal.supervisor --home DIR``, which ``python -m rehearsal up`` does. API server, PostgreSQL and
-Prometheus are child processes; controllers, node and edge are tasks in this process (node and edge have children too).
+Prometheus are child processes; controllers, node, edge and discovery are tasks in this process (node and edge have children too).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from rehearsal import controllers, edge, manifests, node, postgres, processes, prometheus
+from rehearsal import controllers, discovery, edge, manifests, node, postgres, processes, prometheus
 from rehearsal.client import ApiError, KubeClient
 from rehearsal.progress import Progress
 from rehearsal.state import Part, State
@@ -37,6 +37,7 @@ TASKS: dict[str, Callable[[World, KubeClient], Awaitable[None]]] = {
     "controllers": controllers.run,
     "node": node.run,
     "edge": edge.run,
+    "discovery": discovery.run,
 }
 
 
@@ -96,7 +97,9 @@ class Supervisor:
             if broken in done:
                 raise broken.result()
             if not done:
-                raise self._failed(f"not up after {START_LIMIT:.0f} s, still waiting for: {', '.join(self.waiting_for)}")
+                raise self._failed(
+                    f"not up after {START_LIMIT:.0f} s, still waiting for: {', '.join(self.waiting_for)}"
+                )
             starting.result()
             return True
         finally:
@@ -109,6 +112,7 @@ class Supervisor:
         """All parts, each as early as what it needs is there."""
         database = asyncio.create_task(self._start_postgres())
         try:
+            self._watch("prometheus", await prometheus.start(self.world), signal.SIGTERM)
             await self._start_api_server()
             async with KubeClient.from_kubeconfig(self.world.kubeconfig, "rehearsal") as client:
                 await self._step("API server ready", self._api_ready(client))
@@ -141,14 +145,13 @@ class Supervisor:
         self._watch("api-server", server, signal.SIGTERM)
         while not self.world.kubeconfig.exists():
             await asyncio.sleep(POLL)
-        self._watch("prometheus", await prometheus.start(self.world), signal.SIGTERM)
 
     async def _api_ready(self, client: KubeClient) -> None:
         while True:
             try:
                 await client.get("/readyz")
                 return
-            except (ApiError, aiohttp.ClientError, asyncio.TimeoutError):
+            except (TimeoutError, ApiError, aiohttp.ClientError):
                 await asyncio.sleep(POLL)
 
     async def _start_cluster_tasks(self) -> None:
@@ -241,7 +244,7 @@ async def _answers(session: aiohttp.ClientSession, url: str, host: str) -> bool:
     try:
         async with session.get(url, headers={"Host": host}) as answer:
             return answer.status == 200
-    except (aiohttp.ClientError, asyncio.TimeoutError):
+    except (TimeoutError, aiohttp.ClientError):
         return False
 
 

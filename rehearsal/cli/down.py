@@ -39,7 +39,9 @@ def take_down(home: Path, keep: bool) -> bool:
 
 def _end_processes(home: Path, written: State | None) -> list[processes.Identity]:
     """End all that is marked as the world's or was written down as a part of it; returns what still lives."""
-    recorded = [] if written is None else [written.supervisor, *(p.process for p in written.parts.values() if p.process)]
+    recorded = (
+        [] if written is None else [written.supervisor, *(p.process for p in written.parts.values() if p.process)]
+    )
     children = [child for process in recorded if process.alive() for child in processes.descendants(process.pid)]
     wanted = {*recorded, *children, *processes.of_world(home)}
     return processes.end(wanted)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from rehearsal.app.agents import make_agent_files, make_workflow_files
+from rehearsal.app.agents import make_agent_files
 from rehearsal.client import ApiError, KubeClient, Object
 from rehearsal.world import NAMESPACE, World
 
@@ -36,10 +36,7 @@ def load(world: World, blue_replicas: int) -> list[Object]:
         text = string.Template(path.read_text()).substitute(facts)
         objects += [item for item in yaml.safe_load_all(text) if item]
     first = next(index for index, item in enumerate(objects) if item["kind"] == "Deployment")
-    objects[first:first] = [
-        _config_map(f"claude-enhancer-{STABLE}-agents", make_agent_files(STABLE)),
-        _config_map(f"claude-enhancer-{STABLE}-workflows", make_workflow_files(STABLE)),
-    ]
+    objects.insert(first, _config_map(f"claude-enhancer-{STABLE}-agents", make_agent_files(STABLE)))
     return objects
 
 
