@@ -3,6 +3,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import (
     FakeClock,
     format_duration,
@@ -27,7 +28,8 @@ def test_what_is_not_a_duration_is_named(value: t.Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(-7200, "T-120"), (0, "T+0"), (2050, "T+34:10"), (7200, "T+120"), (86400, "T+24h"), (90000, "T+25h")]
+    ("seconds", "text"),
+    [(-7200, "T-120"), (0, "T+0"), (2050, "T+34:10"), (7200, "T+120"), (86400, "T+24h"), (90000, "T+25h")],
 )
 def test_plan_time(seconds: float, text: str) -> None:
     assert format_plan(seconds) == text

@@ -4,6 +4,9 @@ import itertools
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.evidence import (
     clopper_pearson,
     histogram_quantile,
@@ -12,8 +15,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.ev
     slow_share,
     upper_bound,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 counts = st.integers(0, 3000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 
@@ -78,7 +79,7 @@ def test_nothing_known_without_requests() -> None:
 
 @pytest.mark.parametrize(("bad", "total", "confidence"), [(2, 1, 0.9), (-1, 1, 0.9), (0, 1, 1.0), (0, 1, 0.0)])
 def test_senseless_counts_are_refused(bad: float, total: float, confidence: float) -> None:
-    with pytest.raises(ValueError, match="not a share|not between"):
+    with pytest.raises(ValueError, match=r"not a share|not between"):
         lower_bound(bad, total, confidence)
 
 

@@ -1,0 +1,212 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The catalogue of metrics: what each is called and how it is asked for. Data in, :class:`Metric` out; no I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import typing as t
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import UNITS, parse_number
+
+DEFAULT_WINDOW = 60.0
+DEFAULT_MAX_AGE = 60.0
+_PLACEHOLDER = re.compile(r"\$(window|stable|candidate)\b")
+
+# Per kind: the queries it needs (each group one of), what else it takes, and the unit it is shown in.
+_KINDS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], str]] = {
+    "ratio": ((("bad", "good"), ("total",)), ("bad_absent_is_zero",), "percent"),
+    "quantile": ((("buckets",),), ("quantile",), "seconds"),
+    "gauge": ((("query",),), ("absent_is_zero",), "count"),
+    "increase": ((("query",),), ("absent_is_zero",), "count"),
+}
+_COMMON = ("kind", "unit", "window", "description", "freshness", "max_age")
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One entry of the catalogue. ``window`` and ``max_age`` in seconds; ``queries`` by their role in the kind."""
+
+    name: str
+    kind: str
+    unit: str
+    window: float
+    queries: t.Mapping[str, str]
+    quantile: float = 0.95
+    absent_is_zero: bool = False
+    freshness: str = ""
+    max_age: float = DEFAULT_MAX_AGE
+    description: str = ""
+
+    def promql(self, role: str, window: float, versions: t.Mapping[str, str]) -> str:
+        """The query ``role`` (or ``freshness``) with ``$window``, ``$stable`` and ``$candidate`` filled in."""
+        text = self.freshness if role == "freshness" else self.queries[role]
+        words = {"window": promql_duration(window), **{name: _quoted(value) for name, value in versions.items()}}
+        return _PLACEHOLDER.sub(lambda found: words.get(found.group(1), found.group()), text)
+
+
+class Problems:
+    """Everything that is wrong with some data, gathered so that all of it is told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, where: str, text: str) -> None:
+        self.found.append(f"{where}: {text}")
+
+    def read(self, where: str, option: str, parse: t.Callable[[], t.Any], default: t.Any = None) -> t.Any:
+        """The value ``parse`` returns, or ``default`` and one more problem when it raises ValueError."""
+        try:
+            return parse()
+        except ValueError as error:
+            self.add(where, f"{option}: {error}")
+            return default
+
+    def unknown(self, where: str, options: t.Iterable[t.Any], known: t.Iterable[str]) -> None:
+        """Name every option that isn't known, with its nearest match."""
+        names = list(known)
+        for option in options:
+            if option not in names:
+                self.add(where, f"unknown option {option!r}{nearest(str(option), names)}")
+
+    def raise_if_any(self) -> None:
+        """Raises InputError with one sentence per problem; ``details["problems"]`` has them as a list."""
+        if self.found:
+            raise InputError("; ".join(self.found), problems=self.found)
+
+
+def nearest(word: str, known: t.Iterable[str]) -> str:
+    """`` (did you mean ...?)``, or what there is when nothing is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    if close:
+        return f" (did you mean {' or '.join(close)}?)"
+    return f" (known: {', '.join(names) or 'none'})"
+
+
+def promql_duration(seconds: float) -> str:
+    """``5s`` or ``2500ms``: PromQL durations are whole numbers."""
+    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{max(1, round(seconds * 1000))}ms"
+
+
+def parse_metrics(data: t.Any, versions: t.Mapping[str, str], problems: Problems) -> dict[str, Metric]:
+    """The catalogue from inventory data: name to description of the metric. What is wrong goes to ``problems``."""
+    if data is None:
+        return {}
+    if not isinstance(data, t.Mapping):
+        problems.add("metrics", f"must be a dictionary of name to metric, not {type(data).__name__}")
+        return {}
+    metrics = {}
+    for name, entry in data.items():
+        metric = _parse_metric(str(name), entry, versions, problems)
+        if metric:
+            metrics[metric.name] = metric
+    return metrics
+
+
+def _parse_metric(name: str, entry: t.Any, versions: t.Mapping[str, str], problems: Problems) -> Metric | None:
+    where = f"metric {name}"
+    if not isinstance(entry, t.Mapping):
+        problems.add(where, f"must be a dictionary, not {type(entry).__name__}")
+        return None
+    kind = entry.get("kind")
+    if kind not in _KINDS:
+        problems.add(where, f"kind: {kind!r} is not one of {', '.join(_KINDS)}{nearest(str(kind), _KINDS)}")
+        return None
+    groups, extras, unit = _KINDS[kind]
+    problems.unknown(where, entry, [*_COMMON, *extras, *(role for group in groups for role in group)])
+    if "unit" in entry and entry["unit"] not in UNITS:
+        problems.add(where, f"unit: {entry['unit']!r} is not one of {', '.join(UNITS)}")
+    queries = _parse_queries(where, entry, groups, problems)
+    freshness = entry.get("freshness") or _derived_freshness(kind, queries)
+    _check_placeholders(where, {**queries, "freshness": freshness}, versions, problems)
+    absent = entry.get("bad_absent_is_zero", entry.get("absent_is_zero", False))
+    if not isinstance(absent, bool):
+        problems.add(where, f"absent_is_zero: {absent!r} is not true or false")
+    elif absent and "good" in queries:
+        problems.add(where, "bad_absent_is_zero: goes with bad; no good answers at all is not a zero to assume")
+    return Metric(
+        name=name,
+        kind=kind,
+        unit=entry["unit"] if entry.get("unit") in UNITS else unit,
+        window=parse_window(where, entry, problems, DEFAULT_WINDOW),
+        queries=queries,
+        quantile=_parse_quantile(where, entry, problems),
+        absent_is_zero=absent is True,
+        freshness=freshness,
+        max_age=problems.read(
+            where, "max_age", lambda: parse_duration(entry.get("max_age", DEFAULT_MAX_AGE)), DEFAULT_MAX_AGE
+        ),
+        description=str(entry.get("description") or ""),
+    )
+
+
+def parse_window(where: str, entry: t.Mapping[str, t.Any], problems: Problems, default: t.Any) -> t.Any:
+    """The option ``window`` of a metric or a condition, in seconds; ``default`` where it isn't given."""
+    if entry.get("window") is None:
+        return default
+    window = problems.read(where, "window", lambda: parse_duration(entry["window"]), default)
+    if window == 0:
+        problems.add(where, "window: must be longer than 0 s")
+        return default
+    return window
+
+
+def _parse_quantile(where: str, entry: t.Mapping[str, t.Any], problems: Problems) -> float:
+    quantile = problems.read(where, "quantile", lambda: parse_number(entry.get("quantile", 0.95)), 0.95)
+    if not 0 < quantile < 1:
+        problems.add(where, f"quantile: {entry['quantile']} is not between 0 and 1 (P95 is 0.95)")
+        return 0.95
+    return float(quantile)
+
+
+def _parse_queries(
+    where: str, entry: t.Mapping[str, t.Any], groups: tuple[tuple[str, ...], ...], problems: Problems
+) -> dict[str, str]:
+    queries = {}
+    for group in groups:
+        given = [role for role in group if entry.get(role) is not None]
+        if len(given) != 1:
+            said = "is missing" if not given else f"are {len(given)} of them: give one"
+            problems.add(where, f"{' or '.join(group)}: {said}")
+        for role in given:
+            if isinstance(entry[role], str) and entry[role].strip():
+                queries[role] = " ".join(entry[role].split())
+            else:
+                problems.add(where, f"{role}: {entry[role]!r} is not a PromQL query")
+    return queries
+
+
+def _check_placeholders(
+    where: str, queries: t.Mapping[str, str], versions: t.Mapping[str, str], problems: Problems
+) -> None:
+    for role, query in queries.items():
+        for word in sorted(set(_PLACEHOLDER.findall(query)) - {"window"}):
+            if not versions.get(word):
+                problems.add(where, f"{role}: uses ${word}, but versions.{word} is not given")
+
+
+# A metric name followed by its label matchers; strings in them may hold braces and escaped quotes.
+_SELECTOR = re.compile(r'[a-zA-Z_:][\w:]*\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}')
+_BARE = re.compile(r"[a-zA-Z_:][\w:]*")
+
+
+def _derived_freshness(kind: str, queries: t.Mapping[str, str]) -> str:
+    """A query for the time of the newest sample behind a metric; empty where its query doesn't tell which that is."""
+    role = {"ratio": "total", "quantile": "buckets"}.get(kind, "query")
+    query = queries.get(role, "")
+    found = _SELECTOR.search(query)
+    if found:
+        return f"max(timestamp({found.group()}))"
+    return f"max(timestamp({query}))" if _BARE.fullmatch(query) else ""
+
+
+def _quoted(value: str) -> str:
+    """A version as it may stand between the double quotes of a label matcher."""
+    return str(value).replace("\\", "\\\\").replace('"', '\\"')

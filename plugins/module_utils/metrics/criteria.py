@@ -1,0 +1,230 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Criteria and triggers: reading them from data, all mistakes told at once. Pure; judging is in ``judgement``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import (
+    Metric,
+    Problems,
+    nearest,
+    parse_metrics,
+    parse_window,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import (
+    format_value,
+    parse_number,
+    parse_value,
+)
+
+OPERATORS = {"below": "<", "above": ">", "at_least": "≥", "at_most": "≤", "equals": "="}
+POLICIES = ("hold", "roll_back", "fail")
+DEFAULT_TRIGGER_CONFIDENCE = 0.99
+DEFAULT_TRIGGER_MIN_BAD = 2
+DEFAULT_CRITERION_MIN_REQUESTS = 30
+_OPTIONS = (
+    "metric",
+    "name",
+    *OPERATORS,
+    "window",
+    "min_requests",
+    "min_samples",
+    "min_bad",
+    "confidence",
+    "for",
+    "advisory",
+    "on_no_evidence",
+    "on_source_down",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """A criterion (``role`` "criterion": must hold to advance) or a trigger ("trigger": ends the stage when it holds).
+
+    ``window`` and ``lasting`` in seconds. ``confidence`` 0 compares the measured share itself with the bound;
+    otherwise the share's exact one-sided bound at that confidence must be beyond it. ``min_bad`` is the number of
+    offending requests a trigger needs to see. ``lasting`` is None where the stage decides how long it must hold.
+    """
+
+    name: str
+    role: str
+    metric: Metric
+    operator: str
+    bound: float
+    window: float
+    min_requests: float
+    min_samples: int
+    min_bad: float
+    confidence: float
+    lasting: float | None = None
+    advisory: bool = False
+    on_no_evidence: str | None = None
+    on_source_down: str | None = None
+
+    @property
+    def is_trigger(self) -> bool:
+        return self.role == "trigger"
+
+    @property
+    def target(self) -> str:
+        """``< 0.1 %``."""
+        return f"{OPERATORS[self.operator]} {format_value(self.bound, self.metric.unit)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """All that one stage or gate is judged by."""
+
+    criteria: tuple[Condition, ...]
+    triggers: tuple[Condition, ...]
+
+    @property
+    def all(self) -> tuple[Condition, ...]:
+        return (*self.triggers, *self.criteria)
+
+
+def read_conditions(
+    metrics: t.Any,
+    criteria: t.Any,
+    triggers: t.Any = None,
+    *,
+    versions: t.Mapping[str, str] | None = None,
+    stage: str = "",
+) -> Conditions:
+    """Criteria and triggers from inventory data. Raises InputError naming every mistake: stage, option and value."""
+    problems = Problems()
+    catalogue = parse_metrics(metrics, versions or {}, problems)
+    prefix = f"stage {stage}: " if stage else ""
+    known = set(metrics) if isinstance(metrics, t.Mapping) else set()
+    read = Conditions(
+        _parse_list(criteria, "criterion", prefix, catalogue, known, problems),
+        _parse_list(triggers, "trigger", prefix, catalogue, known, problems),
+    )
+    problems.raise_if_any()
+    return read
+
+
+def _parse_list(
+    data: t.Any, role: str, prefix: str, catalogue: t.Mapping[str, Metric], known: set[str], problems: Problems
+) -> tuple[Condition, ...]:
+    if data is None:
+        return ()
+    if isinstance(data, (str, t.Mapping)) or not isinstance(data, t.Sequence):
+        problems.add(f"{prefix}{role} list", f"must be a list, not {type(data).__name__}")
+        return ()
+    parsed: list[Condition] = []
+    for number, entry in enumerate(data, 1):
+        condition = _parse_condition(entry, number, role, prefix, catalogue, known, problems)
+        if condition and any(condition.name == other.name for other in parsed):
+            problems.add(f"{prefix}{role} {condition.name}", "name: is used twice: give each a name of its own")
+        if condition:
+            parsed.append(condition)
+    return tuple(parsed)
+
+
+def _parse_condition(
+    entry: t.Any,
+    number: int,
+    role: str,
+    prefix: str,
+    catalogue: t.Mapping[str, Metric],
+    known: set[str],
+    problems: Problems,
+) -> Condition | None:
+    if not isinstance(entry, t.Mapping):
+        problems.add(f"{prefix}{role} {number}", f"must be a dictionary, not {type(entry).__name__}")
+        return None
+    name = str(entry.get("name") or entry.get("metric") or number)
+    where = f"{prefix}{role} {name}"
+    problems.unknown(where, entry, _OPTIONS)
+    metric_name = entry.get("metric")
+    metric = catalogue.get(str(metric_name))
+    if metric_name is None:
+        problems.add(where, "metric: is missing")
+    elif metric is None and metric_name not in known:
+        problems.add(where, f"metric: {metric_name!r} is not in the catalogue{nearest(str(metric_name), known)}")
+    operator, bound = _parse_bound(where, entry, metric, problems)
+    options = _parse_options(where, entry, role, metric, problems)
+    if metric is None or operator is None:
+        return None
+    return Condition(name=name, role=role, metric=metric, operator=operator, bound=bound, **options)
+
+
+def _parse_bound(
+    where: str, entry: t.Mapping[str, t.Any], metric: Metric | None, problems: Problems
+) -> tuple[str | None, float]:
+    given = [operator for operator in OPERATORS if entry.get(operator) is not None]
+    if len(given) != 1:
+        said = f"{' and '.join(given)} exclude each other" if given else f"one of {', '.join(OPERATORS)} is needed"
+        problems.add(where, said)
+    bounds = {}
+    for operator in given:
+        parse = functools.partial(parse_value, entry[operator], metric.unit if metric else "count")
+        bounds[operator] = problems.read(where, operator, parse)
+        if metric and bounds[operator] is not None:
+            _check_bound(where, operator, entry[operator], bounds[operator], metric, problems)
+    if len(bounds) != 1 or None in bounds.values():
+        return None, 0.0
+    return next(iter(bounds.items()))
+
+
+def _check_bound(where: str, operator: str, said: t.Any, bound: float, metric: Metric, problems: Problems) -> None:
+    if metric.kind in ("ratio", "quantile") and operator == "equals":
+        problems.add(where, f"equals: is for gauges and increases; {metric.name} is a {metric.kind}")
+    if metric.kind == "ratio" and not 0 <= bound <= 1:
+        problems.add(where, f"{operator}: {said!r} is not a share between 0 and 1 (0.1 % is 0.001)")
+    if metric.kind == "quantile" and bound < 0:
+        problems.add(where, f"{operator}: {said!r} is negative")
+
+
+def _parse_options(
+    where: str, entry: t.Mapping[str, t.Any], role: str, metric: Metric | None, problems: Problems
+) -> dict[str, t.Any]:
+    trigger = role == "trigger"
+    minimum = 1.0 if trigger else float(DEFAULT_CRITERION_MIN_REQUESTS)
+    advisory = entry.get("advisory", False)
+    if not isinstance(advisory, bool):
+        problems.add(where, f"advisory: {advisory!r} is not true or false")
+    options: dict[str, t.Any] = {
+        "window": parse_window(where, entry, problems, metric.window if metric else 0.0),
+        "min_requests": _parse_count(where, entry, "min_requests", minimum, problems),
+        "min_samples": int(_parse_count(where, entry, "min_samples", 1.0, problems)),
+        "min_bad": _parse_count(where, entry, "min_bad", float(DEFAULT_TRIGGER_MIN_BAD if trigger else 0), problems),
+        "confidence": _parse_confidence(where, entry, DEFAULT_TRIGGER_CONFIDENCE if trigger else 0.0, problems),
+        "advisory": advisory is True,
+    }
+    if entry.get("for") is not None:
+        options["lasting"] = problems.read(where, "for", lambda: parse_duration(entry["for"]))
+    for option in ("on_no_evidence", "on_source_down"):
+        policy = entry.get(option)
+        if policy is not None and policy not in POLICIES:
+            problems.add(where, f"{option}: {policy!r} is not one of {', '.join(POLICIES)}")
+        options[option] = policy
+    return options
+
+
+def _parse_count(where: str, entry: t.Mapping[str, t.Any], option: str, default: float, problems: Problems) -> float:
+    if entry.get(option) is None:
+        return default
+    count = problems.read(where, option, lambda: parse_number(entry[option]), default)
+    if count < 0:
+        problems.add(where, f"{option}: {entry[option]!r} is negative")
+    return float(count)
+
+
+def _parse_confidence(where: str, entry: t.Mapping[str, t.Any], default: float, problems: Problems) -> float:
+    if entry.get("confidence") is None:
+        return default
+    confidence = problems.read(where, "confidence", lambda: parse_number(entry["confidence"]), default)
+    if confidence != 0 and not 0.5 <= confidence < 1:
+        problems.add(where, f"confidence: {entry['confidence']!r} is neither 0 (none) nor from 0.5 to under 1")
+        return default
+    return float(confidence)

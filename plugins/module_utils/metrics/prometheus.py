@@ -1,0 +1,363 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The source of measurements: instant queries to a Prometheus-compatible HTTP API. Asks; judges nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import traceback
+import typing as t
+from urllib.parse import urlencode
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    InputError,
+    QueryError,
+    SourceDownError,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.evidence import rising
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    NO_EVIDENCE,
+    SOURCE_DOWN,
+    Measurement,
+)
+
+try:
+    import urllib3
+except ImportError:
+    URLLIB3_MISSING: str | None = traceback.format_exc()
+else:
+    URLLIB3_MISSING = None
+
+PROMETHEUS = ArgumentSpec(
+    arguments={
+        "url": {"type": "str"},
+        "urls": {"type": "list", "elements": "str"},
+        "token": {"type": "str", "no_log": True},
+        "username": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+        "timeout": {"type": "float", "default": 3.0},
+    },
+    mutually_exclusive=(("url", "urls"), ("token", "username")),
+    required_one_of=(("url", "urls"),),
+    required_together=(("username", "password"),),
+)
+
+VERSIONS_OPTION: dict[str, t.Any] = {
+    "type": "dict",
+    "default": {},
+    "options": {"stable": {"type": "str"}, "candidate": {"type": "str"}},
+}
+
+Need = tuple[Metric, float]
+Key = tuple[str, float]
+
+
+def prometheus_option(required: bool) -> dict[str, t.Any]:
+    """The option ``prometheus`` of a module: a dictionary of :data:`PROMETHEUS`."""
+    return {
+        "type": "dict",
+        "required": required,
+        "options": dict(PROMETHEUS.arguments),
+        "mutually_exclusive": list(PROMETHEUS.mutually_exclusive),
+        "required_one_of": list(PROMETHEUS.required_one_of),
+        "required_together": list(PROMETHEUS.required_together),
+    }
+
+
+class Answer(t.NamedTuple):
+    """An instant vector: labels and value of each series. ``warnings`` tell that data was left out."""
+
+    series: list[tuple[dict[str, str], float]]
+    warnings: str
+
+    @property
+    def values(self) -> list[float]:
+        return [value for _labels, value in self.series]
+
+
+class _NoEvidence(Exception):
+    """The source answered, but not with a measurement."""
+
+
+class PrometheusSource:
+    """Asks the first of ``urls`` that answers, and stays with it; over one kept-alive connection.
+
+    ``queries`` counts the queries sent.
+    """
+
+    def __init__(
+        self,
+        urls: t.Sequence[str],
+        *,
+        versions: t.Mapping[str, str] | None = None,
+        headers: t.Mapping[str, str] | None = None,
+        validate_certs: bool = True,
+        ca_path: str | None = None,
+        timeout: float = 3.0,
+    ) -> None:
+        if URLLIB3_MISSING:
+            raise InputError(missing_required_lib("urllib3"), exception=URLLIB3_MISSING)
+        self._urls = [_checked_url(url) for url in urls]
+        self._versions = versions or {}
+        self._timeout = timeout
+        self.queries = 0
+        self._pool = urllib3.PoolManager(
+            num_pools=len(self._urls),
+            maxsize=1,
+            headers=dict(headers or {}),
+            timeout=urllib3.Timeout(total=timeout),
+            retries=False,
+            cert_reqs="CERT_REQUIRED" if validate_certs else "CERT_NONE",
+            ca_certs=ca_path,
+        )
+
+    @classmethod
+    def from_options(
+        cls, options: t.Mapping[str, t.Any], versions: t.Mapping[str, str] | None = None
+    ) -> PrometheusSource:
+        """A source from the option ``prometheus``. Raises InputError for an URL or a timeout that can't be used."""
+        headers = {}
+        if options.get("token"):
+            headers["Authorization"] = f"Bearer {options['token']}"
+        elif options.get("username"):
+            headers.update(
+                urllib3.make_headers(basic_auth=f"{options['username']}:{options['password']}")
+                if not URLLIB3_MISSING
+                else {}
+            )
+        timeout = 3.0 if options.get("timeout") is None else float(options["timeout"])
+        if timeout <= 0:
+            raise InputError(f"prometheus.timeout: {timeout:g} must be more than 0 seconds.")
+        validate_certs = options.get("validate_certs")
+        return cls(
+            options.get("urls") or [options.get("url") or ""],
+            versions=versions,
+            headers=headers,
+            validate_certs=validate_certs is not False,
+            ca_path=options.get("ca_path"),
+            timeout=timeout,
+        )
+
+    def close(self) -> None:
+        """Close the kept-alive connection."""
+        self._pool.clear()
+
+    def check(self, needs: t.Iterable[Need]) -> list[dict[str, t.Any]]:
+        """Ask each query once. Raises QueryError naming metric and query, SourceDownError when nobody answers.
+
+        Returns what was asked and how many series answered.
+        """
+        now = self._now()
+        asked = []
+        for metric, window in needs:
+            for role in (*metric.queries, *(["freshness"] if metric.freshness else [])):
+                query = metric.promql(role, window, self._versions)
+                answer = self._ask(metric, query, now)
+                asked.append({"metric": metric.name, "role": role, "query": query, "series": len(answer.series)})
+        return asked
+
+    def measure(self, needs: t.Iterable[Need], *, strict: bool = False) -> dict[Key, Measurement]:
+        """Measure each metric over its window, all at one time by the source's clock. Keys are (name, window).
+
+        A source that is down, and a query that fails, become measurements that say so; with ``strict`` a query
+        that fails raises QueryError.
+        """
+        down = ""
+        now: float | None = None
+        try:
+            now = self._now()
+        except SourceDownError as error:
+            down = error.message
+        measured: dict[Key, Measurement] = {}
+        for metric, window in needs:
+            if (metric.name, window) in measured:
+                continue
+            queries = {role: metric.promql(role, window, self._versions) for role in metric.queries}
+            if now is not None and not down:
+                try:
+                    measurement = self._measure(metric, window, now, queries)
+                except SourceDownError as error:
+                    # The rest of this look would only wait for the same timeout.
+                    down = error.message
+                except QueryError as error:
+                    if strict:
+                        raise
+                    measurement = Measurement(window, problem=NO_EVIDENCE, reason=error.message, queries=queries)
+                except _NoEvidence as error:
+                    measurement = Measurement(window, problem=NO_EVIDENCE, reason=str(error), at=now, queries=queries)
+            if down:
+                measurement = Measurement(window, problem=SOURCE_DOWN, reason=down, queries=queries)
+            measured[metric.name, window] = measurement
+        return measured
+
+    def _measure(self, metric: Metric, window: float, now: float, queries: dict[str, str]) -> Measurement:
+        answers = {role: self._ask(metric, query, now) for role, query in queries.items()}
+        partial = "; ".join(sorted({answer.warnings for answer in answers.values() if answer.warnings}))
+        facts: dict[str, t.Any]
+        if metric.kind == "ratio":
+            facts = _ratio(metric, answers)
+        elif metric.kind == "quantile":
+            facts = _buckets(answers["buckets"])
+        else:
+            facts = _values(metric, answers["query"])
+        age = self._age(metric, window, now)
+        return Measurement(window, at=now, age=age, partial=partial, queries=queries, **facts)
+
+    def _age(self, metric: Metric, window: float, now: float) -> float | None:
+        if not metric.freshness:
+            return None
+        answer = self._ask(metric, metric.promql("freshness", window, self._versions), now)
+        times = [value for value in answer.values if math.isfinite(value)]
+        return max(0.0, now - max(times)) if times else None
+
+    def _now(self) -> float:
+        """The source's clock. It is asked first: a source that is down costs one timeout, not one per query."""
+        for _labels, value in self._query("time()", None).series:
+            return value
+        raise SourceDownError(f"Prometheus at {self._urls[0]} answered nothing to time().")
+
+    def _ask(self, metric: Metric, query: str, at: float) -> Answer:
+        try:
+            return self._query(query, at)
+        except QueryError as error:
+            raise QueryError(
+                f"metric {metric.name}: Prometheus refused the query {query!r}: {error.message}",
+                metric=metric.name,
+                query=query,
+            ) from error
+
+    def _query(self, query: str, at: float | None) -> Answer:
+        """Ask each URL in turn, the one that answered last first. Raises QueryError, SourceDownError."""
+        down = []
+        for url in list(self._urls):
+            try:
+                answer = self._request(url, query, at)
+            except SourceDownError as error:
+                down.append(error.message)
+                continue
+            self._urls.sort(key=lambda other: other != url)
+            return answer
+        raise SourceDownError("; ".join(down))
+
+    def _request(self, url: str, query: str, at: float | None) -> Answer:
+        self.queries += 1
+        fields = {"query": query, "timeout": f"{self._timeout:g}s"} | ({} if at is None else {"time": f"{at:.3f}"})
+        target = f"{url}/api/v1/query?{urlencode(fields)}"
+        try:
+            try:
+                response = self._pool.request("GET", target, redirect=False)
+            except urllib3.exceptions.ProtocolError:
+                # A kept-alive connection that the server closed just now; asking again is harmless.
+                response = self._pool.request("GET", target, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise SourceDownError(f"Prometheus at {url} does not answer: {_reason(error, self._timeout)}") from error
+        return _parse(url, response.status, response.data)
+
+
+def _parse(url: str, status: int, body: bytes) -> Answer:
+    try:
+        reply = json.loads(body)
+    except ValueError:
+        reply = None
+    if not isinstance(reply, dict) or reply.get("status") not in ("success", "error"):
+        raise SourceDownError(f"Prometheus at {url} answered {status}{_hint(status)}, which is no answer of its API.")
+    if reply["status"] == "error":
+        said = f"{reply.get('errorType')}: {reply.get('error')}"
+        if reply.get("errorType") in ("bad_data", "execution"):
+            raise QueryError(said)
+        raise SourceDownError(f"Prometheus at {url} answered {status}{_hint(status)}: {said}")
+    data: dict[str, t.Any] = reply.get("data") or {}
+    kind, result = data.get("resultType"), data.get("result") or []
+    # Remarks on PromQL style come the same way as the news that a store didn't answer.
+    warnings = "; ".join(text for text in reply.get("warnings") or [] if not text.startswith("PromQL"))
+    if kind == "scalar":
+        return Answer([({}, float(result[1]))], warnings)
+    if kind == "vector":
+        return Answer([(entry["metric"], float(entry["value"][1])) for entry in result], warnings)
+    raise QueryError(f"it answers with a {kind}, and an instant vector or a scalar is needed")
+
+
+def _ratio(metric: Metric, answers: t.Mapping[str, Answer]) -> dict[str, t.Any]:
+    good = "good" in answers
+    role = "good" if good else "bad"
+    total = _sum("total", answers["total"])
+    if not answers[role].series:
+        if not metric.absent_is_zero:
+            way_out = "" if good else " (set bad_absent_is_zero if no series means no failures)"
+            raise _NoEvidence(f"the query {role!r} answered nothing{way_out}")
+        part = 0.0
+    else:
+        part = _sum(role, answers[role])
+    # increase() extrapolates each series by itself, so a part may come out a little above the whole.
+    if part > total * 1.05 + 1:
+        raise _NoEvidence(f"{part:.0f} {role} of {total:.0f} in total: the two queries don't count the same requests")
+    return {"bad": min(part, total), "total": total, "good": good, "samples": len(answers["total"].series)}
+
+
+def _buckets(answer: Answer) -> dict[str, t.Any]:
+    counts: dict[float, float] = {}
+    for labels, value in answer.series:
+        if "le" not in labels:
+            raise _NoEvidence("the query 'buckets' answered a series without the label le: keep it with sum by (le)")
+        edge = float(labels["le"])
+        counts[edge] = counts.get(edge, 0.0) + _finite("buckets", value)
+    if not counts:
+        raise _NoEvidence("the query 'buckets' answered nothing")
+    if math.inf not in counts:
+        raise _NoEvidence("the query 'buckets' answered no bucket +Inf, so the number of requests is unknown")
+    return {"buckets": tuple(rising(counts.items())), "samples": len(answer.series)}
+
+
+def _values(metric: Metric, answer: Answer) -> dict[str, t.Any]:
+    values = [_finite("query", value) for value in answer.values]
+    if not values:
+        if not metric.absent_is_zero:
+            raise _NoEvidence("the query answered nothing (set absent_is_zero if no series means 0)")
+        values = [0.0]
+    if metric.kind == "increase":
+        values = [sum(values)]
+    return {"values": tuple(values), "samples": max(1, len(answer.series))}
+
+
+def _sum(role: str, answer: Answer) -> float:
+    if not answer.series:
+        raise _NoEvidence(f"the query {role!r} answered nothing")
+    return sum(_finite(role, value) for value in answer.values)
+
+
+def _finite(role: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise _NoEvidence(f"the query {role!r} answered {value}".replace("nan", "NaN"))
+    if value < 0 and role in ("bad", "good", "total", "buckets"):
+        raise _NoEvidence(f"the query {role!r} answered {value:g}, which is no count")
+    return value
+
+
+def _checked_url(url: str) -> str:
+    if not str(url).startswith(("http://", "https://")):
+        raise InputError(f"prometheus.url: {url!r} is not a URL: it must start with http:// or https://.")
+    return url.rstrip("/")
+
+
+def _hint(status: int) -> str:
+    if status in (401, 403):
+        return " (check prometheus.token, or username and password)"
+    if 300 <= status < 400:
+        return " (a redirect: give the URL it leads to)"
+    return ""
+
+
+def _reason(error: Exception, timeout: float) -> str:
+    """What happened, without the object addresses that urllib3 puts in its messages."""
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return f"no answer within {timeout:g} s"
+    return str(error).rsplit(": ", 1)[-1] if "object at 0x" in str(error) else str(error)

@@ -1,0 +1,218 @@
+#!/usr/bin/python
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: metric_gate
+short_description: Judge criteria by what Prometheus measured
+version_added: 0.1.0
+author:
+  - Claude Enhancer operations team (@claude-enhancer)
+description:
+  - Asks Prometheus for each metric that the criteria name, and judges the counts behind it.
+  - The verdict is V(pass), V(fail), V(no_evidence) (nothing answered, NaN, too old or too little) or V(source_down).
+    The module fails for every verdict but V(pass), or for those of O(fail_on).
+  - All queries of one look are asked at one time by the clock of Prometheus.
+extends_documentation_fragment:
+  - claude_enhancer.rollout.prometheus
+  - claude_enhancer.rollout.criteria
+  - claude_enhancer.rollout.attributes
+  - claude_enhancer.rollout.attributes.reads
+options:
+  prometheus:
+    required: true
+  criteria:
+    required: true
+  wait:
+    description:
+      - Seconds to wait for all criteria to hold at once; V(0) looks once.
+    type: float
+    default: 0
+  interval:
+    description:
+      - Seconds between two looks while waiting.
+    type: float
+    default: 5
+  fail_on:
+    description:
+      - Verdicts which fail the module. With an empty list it never fails for a verdict, which is returned.
+    type: list
+    elements: str
+    choices: [fail, no_evidence, source_down]
+    default: [fail, no_evidence, source_down]
+  validate_only:
+    description:
+      - Ask every query once to see that it parses and that Prometheus answers, and judge nothing.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Judge the candidate
+  claude_enhancer.rollout.metric_gate:
+    prometheus:
+      url: http://prometheus.monitoring.svc:9090
+    versions:
+      candidate: "5.1"
+    metrics:
+      error_rate:
+        kind: ratio
+        window: 5m
+        bad: sum(increase(http_requests_total{version="$candidate",status=~"5.."}[$window]))
+        total: sum(increase(http_requests_total{version="$candidate"}[$window]))
+      p95_latency:
+        kind: quantile
+        quantile: 0.95
+        window: 5m
+        buckets: sum by (le) (increase(http_request_duration_seconds_bucket{version="$candidate"}[$window]))
+    criteria:
+      - {metric: error_rate, below: 0.1%, min_requests: 1000}
+      - {metric: p95_latency, below: 500ms}
+
+- name: See that every query of the release parses, before anything is touched
+  claude_enhancer.rollout.metric_gate:
+    prometheus: "{{ release_prometheus }}"
+    versions: {stable: "5.0", candidate: "5.1"}
+    metrics: "{{ release_metrics }}"
+    criteria: "{{ release_stages | map(attribute='criteria', default=[]) | flatten }}"
+    validate_only: true
+"""
+
+RETURN = r"""
+verdict:
+  description: The worst verdict of the criteria that are not advisory.
+  returned: when O(validate_only=false)
+  type: str
+  sample: pass
+judgements:
+  description: One entry per criterion, with value, bound, verdict, reason and the evidence it rests on.
+  returned: when O(validate_only=false)
+  type: list
+  elements: dict
+  sample:
+    - name: error_rate
+      metric: error_rate
+      role: criterion
+      kind: ratio
+      unit: percent
+      operator: below
+      bound: 0.001
+      value: 0.0002
+      verdict: pass
+      advisory: false
+      reason: ""
+      evidence: {bad: 3, total: 12041, window: 5.0, at: 1790000000.0, age: 0.4, samples: 1, queries: {}}
+      text: "error_rate 0.02 %, criterion < 0.1 %: pass (12 041 requests in 5 s)"
+text:
+  description: One line per criterion for people.
+  returned: when O(validate_only=false)
+  type: list
+  elements: str
+looks:
+  description: How often Prometheus was looked at.
+  returned: when O(validate_only=false)
+  type: int
+queries:
+  description: What was asked, and how many series answered.
+  returned: when O(validate_only=true)
+  type: list
+  elements: dict
+error:
+  description: The kind of failure, such as V(criteria_not_met), V(input), V(query) or V(source_down).
+  returned: on failure
+  type: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock, SystemClock
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError, run
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
+    Conditions,
+    read_conditions,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    PASS,
+    VERDICTS,
+    Judgement,
+    judge,
+    overall,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
+    VERSIONS_OPTION,
+    PrometheusSource,
+    prometheus_option,
+)
+
+_FAILING = [verdict for verdict in VERDICTS if verdict != PASS]
+
+
+class CriteriaNotMetError(RolloutError):
+    """The verdict is one that fails the gate."""
+
+
+def work(module: AnsibleModule) -> dict[str, t.Any]:
+    options = module.params
+    if options["interval"] <= 0:
+        raise InputError(f"interval: {options['interval']:g} must be more than 0 seconds.")
+    versions = {side: version for side, version in options["versions"].items() if version}
+    conditions = read_conditions(options["metrics"], options["criteria"], versions=versions)
+    source = PrometheusSource.from_options(options["prometheus"], versions)
+    if options["validate_only"]:
+        needs = [(condition.metric, condition.window) for condition in conditions.criteria]
+        return {"changed": False, "queries": source.check(needs)}
+    judgements, looks = look_until_pass(conditions, source, options["wait"], options["interval"], SystemClock())
+    verdict = overall(judgements)
+    result = {
+        "verdict": verdict,
+        "judgements": [judgement.as_dict() for judgement in judgements],
+        "text": [judgement.text for judgement in judgements],
+        "looks": looks,
+    }
+    if verdict in options["fail_on"]:
+        failing = [one.text for one in judgements if one.verdict != PASS and not one.condition.advisory]
+        raise CriteriaNotMetError("; ".join(failing), changed=False, **result)
+    return {"changed": False, **result}
+
+
+def look_until_pass(
+    conditions: Conditions, source: PrometheusSource, wait: float, interval: float, clock: Clock
+) -> tuple[list[Judgement], int]:
+    """The judgements of the first look that passes, or of the last within ``wait`` seconds; and how many looks."""
+    needs = [(condition.metric, condition.window) for condition in conditions.criteria]
+    ends = clock.monotonic() + wait
+    looks = 0
+    while True:
+        measured = source.measure(needs, strict=True)
+        judgements = [judge(one, measured[one.metric.name, one.window]) for one in conditions.criteria]
+        looks += 1
+        left = ends - clock.monotonic()
+        if overall(judgements) == PASS or left <= 0:
+            return judgements, looks
+        clock.sleep(min(interval, left))
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "prometheus": prometheus_option(required=True),
+            "versions": VERSIONS_OPTION,
+            "metrics": {"type": "dict", "default": {}},
+            "criteria": {"type": "list", "elements": "dict", "required": True},
+            "wait": {"type": "float", "default": 0},
+            "interval": {"type": "float", "default": 5},
+            "fail_on": {"type": "list", "elements": "str", "choices": _FAILING, "default": _FAILING},
+            "validate_only": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
