@@ -13,9 +13,8 @@ from rehearsal.world import World
 _ROUTES = f"http.edge.rds.{ROUTES}"
 _CLUSTERS = "cluster_manager.cds"
 _WARMING = "cluster_manager.warming_clusters"
-_FILTER = "^({routes}|{clusters})[.](version_text|update_rejected|update_failure)$|^{warming}$".format(
-    routes=re.escape(_ROUTES), clusters=re.escape(_CLUSTERS), warming=re.escape(_WARMING)
-)
+_NAMES = f"({re.escape(_ROUTES)}|{re.escape(_CLUSTERS)})[.](version_text|update_rejected|update_failure)"
+_FILTER = f"^{_NAMES}$|^{re.escape(_WARMING)}$"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""``python -m rehearsal.load``: put a steady load on the edge of a world and count what comes back."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rehearsal.load.generator import Load
+from rehearsal.load.mix import endless_mix
+from rehearsal.load.report import read_report
+from rehearsal.world import EDGE_HOSTNAME, World
+
+_LONGEST = 86_400.0
+_HIGHEST_RATE = 5_000.0
+
+
+def main() -> None:
+    """Exits 0 when the load ran to its end or was told to stop, whatever it met: the report tells that."""
+    options = _options()
+    _allow_many_connections()
+    asyncio.run(_run(options))
+    report = read_report(options.home)
+    print(f"sent {report.sent}, failed {report.failed}, reconnected {report.reconnected}")
+
+
+async def _run(options: argparse.Namespace) -> None:
+    url = urlsplit(World.load(options.home).edge_url)
+    load = Load(
+        options.home,
+        (url.hostname or "", url.port or 80),
+        endless_mix(options.hostname),
+        rate=options.rate,
+        duration=options.duration,
+        sessions=options.sessions,
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, load.stop)
+    await load.run()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m rehearsal.load", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="folder of the world; load.json is written there")
+    parser.add_argument("--rate", type=float, default=300.0, help="requests per second (default %(default)s)")
+    parser.add_argument("--duration", type=float, default=150.0, help="seconds to send for (default %(default)s)")
+    parser.add_argument("--sessions", type=int, default=0, help="users with cookies of their own; 0 for no cookies")
+    parser.add_argument("--hostname", default=EDGE_HOSTNAME, help="Host header (default %(default)s)")
+    options = parser.parse_args()
+    if not 0 < options.rate <= _HIGHEST_RATE:
+        parser.error(f"--rate {options.rate}: must be above 0 and at most {_HIGHEST_RATE:g}")
+    if not 0 < options.duration <= _LONGEST:
+        parser.error(f"--duration {options.duration}: must be above 0 and at most {_LONGEST:g} seconds")
+    if options.sessions < 0:
+        parser.error(f"--sessions {options.sessions}: must not be negative")
+    if not (options.home / "world.json").exists():
+        parser.error(f"--home {options.home}: there is no world; start one with python -m rehearsal up")
+    return options
+
+
+def _allow_many_connections() -> None:
+    """When nothing answers, ten seconds of requests are open at once; the usual soft limit is 1024 files."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main()
