@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rehearsal import faults, status
@@ -130,8 +131,14 @@ def _add_load(commands: Commands, common: argparse.ArgumentParser) -> None:
         description="Send a steady stream of requests to the edge. Counts every request sent and every failure seen: "
         "the proof of no downtime. Runs until its time is over or Ctrl-C, then prints its numbers.",
     )
-    command.add_argument("--rate", type=_positive, default=400, help="requests per second (default: %(default)s)")
-    command.add_argument("--duration", type=float, metavar="SECONDS", help="stop after that long (default: never)")
+    command.add_argument("--rate", type=_positive, default=300, help="requests per second (default: %(default)s)")
+    command.add_argument(
+        "--duration", type=float, default=load.A_DAY, metavar="SECONDS", help="stop after that long (default: a day)"
+    )
+    command.add_argument(
+        "--sessions", type=int, default=0, metavar="N", help="users with cookies of their own (default: no cookies)"
+    )
+    command.add_argument("--json", action="store_true", help="with --stop or --report: all numbers as JSON")
     action = command.add_mutually_exclusive_group()
     action.add_argument("--background", action="store_true", help="return at once; end it with load --stop")
     action.add_argument("--stop", action="store_true", help="end the load in the background and print its numbers")
@@ -166,7 +173,7 @@ def _block(text: str) -> int:
 def _up(options: argparse.Namespace) -> int:
     world = up(options.name, options.blue_replicas, options.block, options.keep)
     if options.load and load.running(world.home) is None:
-        load.start(world, options.load, None)
+        load.start(world, options.load, load.A_DAY)
     memory = sum(part["memory_bytes"] for part in status.parts_of(world.home))
     print(f"It takes {memory / status.MIB:.0f} MiB of memory.")
     print(facts(world))
@@ -203,16 +210,16 @@ def _fault(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     world = load_world(options.name)
-    if options.report:
-        print(load.report(world))
-    elif options.stop:
+    if options.background:
+        load.start(world, options.rate, options.duration, options.sessions)
+        print(f"Sending {options.rate} requests/s; end it with: python -m rehearsal load --stop --name {options.name}")
+        return 0
+    if options.stop:
         load.stop(world)
-        print(load.report(world))
-    elif options.background:
-        load.start(world, options.rate, options.duration)
-        print(f"sending {options.rate} requests/s; end it with: python -m rehearsal load --stop --name {options.name}")
-    else:
-        return load.foreground(world, options.rate, options.duration)
+    elif not options.report:
+        load.foreground(world, options.rate, options.duration, options.sessions)
+    counted = load.report(world)
+    print(json.dumps(asdict(counted), indent=2) if options.json else load.text(counted))
     return 0
 
 

@@ -12,6 +12,7 @@ import psutil
 
 from rehearsal import processes, prometheus
 from rehearsal.client import ApiError, KubeClient
+from rehearsal.load import read_report
 from rehearsal.state import Part, State
 from rehearsal.world import NAMESPACE, World
 
@@ -170,7 +171,19 @@ async def _targets(world: World) -> dict[str, dict[str, int]]:
 
 
 def _load_report(home: Path) -> dict[str, Any] | None:
-    return None
+    """The load's totals; None when there was none."""
+    try:
+        counted = read_report(home)
+    except FileNotFoundError:
+        return None
+    return {
+        "running": not counted.finished,
+        "rate": counted.rate,
+        "sent": counted.sent,
+        "failed": counted.failed,
+        "answered": {name: facts.answered for name, facts in counted.versions.items()},
+        "latency": dict(counted.latency),
+    }
 
 
 def table(facts: dict[str, Any]) -> str:
@@ -183,6 +196,7 @@ def table(facts: dict[str, Any]) -> str:
         _section(facts["routes"], ["route", "weights"], _route_row),
         f"entry service selects {_pairs(facts['entry_selector'])}",
         "Prometheus targets up: " + _targets_text(facts["targets"]),
+        "load: " + _load_text(facts["load"]),
     ]
     return "\n\n".join(sections)
 
@@ -215,6 +229,12 @@ def _targets_text(targets: dict[str, Any]) -> str:
     if "error" in targets:
         return str(targets["error"])
     return "  ".join(f"{job} {count.get('up', 0)}/{count.get('all', 0)}" for job, count in targets.items())
+
+
+def _load_text(load: dict[str, Any] | None) -> str:
+    if load is None:
+        return "none yet"
+    return f"{'running' if load['running'] else 'ended'}, sent {load['sent']}, failed {load['failed']}"
 
 
 def _columns(head: list[str], rows: list[list[str]]) -> str:

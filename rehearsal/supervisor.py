@@ -1,7 +1,8 @@
 """The one process that holds a world together: starts its parts, waits until they serve, and takes them down.
 
 Run as ``python -m rehearsal.supervisor --home DIR``, which ``python -m rehearsal up`` does. API server, PostgreSQL and
-Prometheus are child processes; controllers, node, edge and discovery are tasks in this process (node and edge have children too).
+Prometheus are child processes; controllers, node, edge and discovery are tasks in this process, of which node and edge
+have child processes of their own.
 """
 
 from __future__ import annotations

@@ -7,14 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rehearsal import processes
 from rehearsal.cli import REPOSITORY, CommandError
+from rehearsal.load import LoadReport, read_report
 from rehearsal.processes import MARKER, Identity
 from rehearsal.world import World
 
 PATIENCE = 15.0
+A_DAY = 86_400.0
 
 
 def running(home: Path) -> Identity | None:
@@ -26,13 +29,13 @@ def running(home: Path) -> Identity | None:
     return identity if identity.alive() else None
 
 
-def start(world: World, rate: int, duration: float | None) -> None:
+def start(world: World, rate: int, duration: float, sessions: int = 0) -> None:
     """Begin load in the background. Raises CommandError while some runs already."""
     if running(world.home) is not None:
         raise CommandError("load runs already; end it with: python -m rehearsal load --stop")
     with (world.logs / "load.log").open("ab") as log:
         process = subprocess.Popen(
-            _command(world, rate, duration),
+            _command(world, rate, duration, sessions),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -44,9 +47,9 @@ def start(world: World, rate: int, duration: float | None) -> None:
     _process_file(world.home).write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
 
 
-def foreground(world: World, rate: int, duration: float | None) -> int:
+def foreground(world: World, rate: int, duration: float, sessions: int) -> int:
     """Run load until its time is over or it is interrupted; its exit code."""
-    process = subprocess.Popen(_command(world, rate, duration), cwd=REPOSITORY)
+    process = subprocess.Popen(_command(world, rate, duration, sessions), cwd=REPOSITORY)
     while True:
         try:
             return process.wait()
@@ -66,10 +69,40 @@ def stop(world: World) -> None:
     _process_file(world.home).unlink()
 
 
-def _command(world: World, rate: int, duration: float | None) -> list[str]:
-    command = [sys.executable, "-m", "rehearsal.load", f"--home={world.home}", f"--rate={rate}"]
-    return command if duration is None else [*command, f"--duration={duration:g}"]
+def report(world: World) -> LoadReport:
+    """What the load that runs, or ran last, has counted. Raises CommandError when there was none."""
+    try:
+        return read_report(world.home)
+    except FileNotFoundError:
+        raise CommandError("there was no load yet; start it with: python -m rehearsal load") from None
+
+
+def text(counted: LoadReport) -> str:
+    """The numbers for a person."""
+    ended = "ended" if counted.finished else "running"
+    lines = [
+        f"load {ended}: {counted.rate:g} requests/s for {counted.updated - counted.started:.1f} s",
+        f"sent {counted.sent}, failed {counted.failed} (of these lost {counted.lost}), in flight {counted.in_flight}",
+        f"latency {_quantiles(counted.latency)}",
+    ]
+    for version, facts in sorted(counted.versions.items()):
+        share = facts.answered / max(1, counted.answered)
+        lines.append(
+            f"version {version}: answered {facts.answered} ({share:.1%}), failed {facts.failed}, "
+            f"latency {_quantiles(facts.latency)}"
+        )
+    return "\n".join(lines)
+
+
+def _quantiles(latency: Mapping[str, float | None]) -> str:
+    """Seconds as milliseconds: ``p50 12 ms, p95 30 ms``."""
+    return ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in latency.items() if value is not None) or "none"
+
+
+def _command(world: World, rate: int, duration: float, sessions: int) -> list[str]:
+    options = [f"--home={world.home}", f"--rate={rate}", f"--duration={duration:g}", f"--sessions={sessions}"]
+    return [sys.executable, "-m", "rehearsal.load", *options]
 
 
 def _process_file(home: Path) -> Path:
-    return home / "load.json"
+    return home / "load-process.json"
