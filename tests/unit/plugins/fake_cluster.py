@@ -1,0 +1,87 @@
+"""A Kubernetes API in memory, standing where the collection's Cluster stands: objects, JSON patches, versions."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import jsonpatch
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    ClusterError,
+    ForbiddenError,
+    NotFoundError,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
+
+
+class FakeCluster:
+    """``before_write`` is called once before the next write, to change things behind the writer's back."""
+
+    def __init__(self, *, dry_run: bool = False) -> None:
+        self.server = "https://fake"
+        self.dry_run = dry_run
+        self.calls = 0
+        self.writes = 0
+        self.forbidden: set[str] = set()
+        self.unserved: set[str] = set()
+        self.before_write: t.Callable[[], None] | None = None
+        self._objects: dict[tuple[str, str, str], dict[str, t.Any]] = {}
+        self._version = 100
+
+    def put(self, ref: Ref, body: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Store an object without it being a call of the code under test."""
+        self._version += 1
+        stored = copy.deepcopy(body)
+        metadata = stored.setdefault("metadata", {})
+        metadata.update(name=ref.name, namespace=ref.namespace, resourceVersion=str(self._version))
+        self._objects[_key(ref)] = stored
+        return copy.deepcopy(stored)
+
+    def stored(self, ref: Ref) -> dict[str, t.Any]:
+        return copy.deepcopy(self._objects[_key(ref)])
+
+    def get(self, ref: Ref) -> dict[str, t.Any]:
+        self._count(ref)
+        if ref.api_version in self.unserved:
+            raise NotFoundError(f"{ref.plural} isn't served", status=404, served=False)
+        if _key(ref) not in self._objects:
+            raise NotFoundError(f"{ref} doesn't exist", status=404)
+        return self.stored(ref)
+
+    def find(self, ref: Ref) -> dict[str, t.Any] | None:
+        try:
+            return self.get(ref)
+        except NotFoundError:
+            return None
+
+    def list(self, collection: Ref, label_selector: t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
+        self._count(collection)
+        wanted = (label_selector or {}).items()
+        return [
+            copy.deepcopy(body)
+            for (plural, namespace, _name), body in self._objects.items()
+            if (plural, namespace) == (collection.plural, collection.namespace)
+            and wanted <= body["metadata"].get("labels", {}).items()
+        ]
+
+    def patch(self, ref: Ref, body: t.Any, kind: str = "merge") -> dict[str, t.Any]:
+        assert kind == "json"
+        if self.before_write:
+            action, self.before_write = self.before_write, None
+            action()
+        current = self.get(ref)
+        try:
+            changed = jsonpatch.apply_patch(current, body)
+        except jsonpatch.JsonPatchException as error:
+            raise ClusterError("the server rejected our request", status=422, reason="Invalid") from error
+        self.writes += 1
+        return changed if self.dry_run else self.put(ref, changed)
+
+    def _count(self, ref: Ref) -> None:
+        self.calls += 1
+        if ref.plural in self.forbidden:
+            raise ForbiddenError(f"{ref.plural} is forbidden", status=403)
+
+
+def _key(ref: Ref) -> tuple[str, str, str]:
+    return ref.plural, ref.namespace, ref.name
