@@ -1,0 +1,123 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes by identity, and a way to leave one running that has nothing of its parent's left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import typing as t
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+_ENDED = ("Z", "X")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process by its id and start time (clock ticks since boot; 0 where there is no /proc), so that another process
+    which gets the same id later is not taken for it.
+    """
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        _state, started = _stat(pid)
+        return cls(pid, started)
+
+    def alive(self) -> bool:
+        """Whether it still runs; one that has ended and is not yet reaped does not."""
+        if not self.started:
+            return _answers(self.pid)
+        state, started = _stat(self.pid)
+        return started == self.started and state not in _ENDED
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "", 0
+    # The command, in parentheses, may hold spaces and parentheses itself.
+    fields = text.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def detach(run: t.Callable[[t.Callable[[str], None]], None], timeout: float) -> str:
+    """Run ``run`` in a process of its own that outlives this one; returns the line it reports.
+
+    The process is in a session of its own, and each file descriptor it inherited is exchanged for the null device: a
+    pipe held open by it would keep its reader waiting. They are exchanged and not closed, since objects of the parent
+    still close those numbers later. ``run`` is called with ``report``, of which the first line counts. No exit handler
+    of the parent runs. Returns an empty line if nothing was reported within ``timeout`` seconds or the process died.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Python warns of forking with threads; the child runs nothing that could wait for one of them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _become_grandchild(run, writer)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as answers:
+        ready, _write, _error = select.select([answers], [], [], timeout)
+        return answers.readline().strip() if ready else ""
+
+
+def _become_grandchild(run: t.Callable[[t.Callable[[str], None]], None], writer: int) -> t.NoReturn:
+    # Nothing may leave this function: the code above it on the stack belongs to another process.
+    try:
+        os.setsid()
+        if os.fork() > 0:
+            os._exit(0)
+        _shed(keep=writer)
+
+        run(_reporter(writer))
+    finally:
+        os._exit(0)
+
+
+def _reporter(writer: int) -> t.Callable[[str], None]:
+    open_ends = [writer]
+
+    def report(line: str) -> None:
+        # Once only: after that the descriptor's number may mean another file.
+        while open_ends:
+            descriptor = open_ends.pop()
+            with contextlib.suppress(BrokenPipeError):
+                os.write(descriptor, f"{line}\n".encode())
+            os.close(descriptor)
+
+    return report
+
+
+def _shed(keep: int) -> None:
+    """Let go of what was inherited: files, working directory, signal handlers."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else map(str, range(256)):
+        descriptor = int(name)
+        if descriptor not in (keep, null):
+            with contextlib.suppress(OSError):
+                os.fstat(descriptor)
+                os.dup2(null, descriptor)
+    os.close(null)
+    os.chdir("/")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
