@@ -63,7 +63,7 @@ def parse_agent(text: str, where: str) -> Agent:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 2 if error.problem_mark else 2
         raise AgentFileError(f"{where}:{line}: front matter is not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise AgentFileError(f"{where}:2: front matter is not YAML: {error}") from error
     if not isinstance(fields, dict):
         raise AgentFileError(f"{where}:2: front matter is not a mapping")

@@ -62,9 +62,9 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     else:
         log.error("%s %s failed: errors fault", request.method, request.path)
         response = answer_error(500, "internal error")
-    if not request.headers.get("User-Agent", "").startswith(PROBE_AGENT):
-        seconds = None if response.status == 101 else time.perf_counter() - began
-        pod.http_metrics.count(response.status, request.method, route, seconds)
+    # A websocket was counted when it opened: here it has just closed.
+    if response.status != 101 and not request.headers.get("User-Agent", "").startswith(PROBE_AGENT):
+        pod.http_metrics.count(response.status, request.method, route, time.perf_counter() - began)
     return response
 
 
@@ -198,6 +198,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if not socket.can_prepare(request).ok:
         return answer_error(426, "this path speaks websocket")
     await socket.prepare(request)
+    pod.http_metrics.count(101, request.method, "websocket", None)
     sockets.add(socket)
     try:
         await socket.send_str(json.dumps(_identity(pod)))

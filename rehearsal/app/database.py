@@ -30,6 +30,7 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,
 )
 
 
@@ -38,11 +39,27 @@ class DatabaseAway(Exception):
 
 
 class Database:
-    """A pool of at most ``CONNECTIONS`` connections, opened when first needed and again after a loss."""
+    """A pool of at most ``CONNECTIONS`` connections, made when needed and again after a loss."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Get ready to connect; needs no database. Raises DatabaseAway when the DSN is not understood."""
+        # reset: nothing here leaves state behind in a session, so the query asyncpg sends by default after each
+        # use is a round trip saved.
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._dsn,
+                min_size=0,
+                max_size=CONNECTIONS,
+                max_inactive_connection_lifetime=0,
+                command_timeout=COMMAND_TIMEOUT,
+                reset=_keep,
+            )
+        except (ValueError, *_AWAY) as error:
+            raise DatabaseAway(str(error)) from error
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """All rows. Raises DatabaseAway within about two seconds."""
@@ -75,25 +92,13 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
+        if self._pool is None:
+            raise DatabaseAway("not opened")
         try:
-            if self._pool is None:
-                self._pool = await self._open()
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
                 yield connection
         except _AWAY as error:
             raise DatabaseAway(str(error) or "no answer in time") from error
-
-    def _open(self) -> asyncpg.Pool:
-        # min_size 0: opening needs no database. reset: nothing here leaves state behind in a session, so the
-        # query asyncpg sends by default after each use is a round trip saved.
-        return asyncpg.create_pool(
-            self._dsn,
-            min_size=0,
-            max_size=CONNECTIONS,
-            max_inactive_connection_lifetime=0,
-            command_timeout=COMMAND_TIMEOUT,
-            reset=_keep,
-        )
 
 
 async def apply_schema(dsn: str) -> None:

@@ -10,16 +10,19 @@ import logging
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from aiohttp import web
 
 from rehearsal.app.api import make_api
+from rehearsal.app.database import DatabaseAway
 from rehearsal.app.faults import FaultError, Faults
 from rehearsal.app.monitoring import make_agent_monitoring, make_http_monitoring, make_workflow_monitoring
 from rehearsal.app.pod import Pod
 from rehearsal.app.settings import Settings, SettingsError
 
 IN_FLIGHT_SECONDS = 20.0
+LAST_REQUESTS_SECONDS = 0.05
 WORKFLOW_STOP_SECONDS = 0.5
 APPLICATIONS = (
     (8080, make_api),
@@ -42,13 +45,13 @@ def main() -> None:
         settings = Settings.from_environment(os.environ)
         faults = _initial_faults(settings)
     except SettingsError as error:
-        print(f"claude-enhancer can't start:\n{error}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from error
+        _give_up(f"can't start:\n{error}", error)
     try:
         asyncio.run(serve(settings, faults))
     except OSError as error:
-        print(f"claude-enhancer can't listen on {settings.pod_ip}: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from error
+        _give_up(f"can't listen on {settings.pod_ip}: {error}", error)
+    except DatabaseAway as error:
+        _give_up(f"can't use DATABASE_URL: {error}", error)
 
 
 async def serve(settings: Settings, faults: Faults) -> None:
@@ -64,11 +67,11 @@ async def serve(settings: Settings, faults: Faults) -> None:
         await pod.start(faults)
         log.info("claude-enhancer %s serves on %s", settings.version, settings.pod_ip)
         await stop.wait()
-        pod.draining = True
+        pod.drain()
         log.info("draining for %g s", settings.drain_seconds)
         await asyncio.sleep(settings.drain_seconds)
     finally:
-        await asyncio.gather(*(runner.cleanup() for runner in runners))
+        await _close(runners)
         await pod.stop(WORKFLOW_STOP_SECONDS)
     log.info("stopped")
 
@@ -78,6 +81,21 @@ async def _listen(application: web.Application, address: str, port: int) -> web.
     await runner.setup()
     await web.TCPSite(runner, address, port, reuse_address=True, backlog=512).start()
     return runner
+
+
+async def _close(runners: list[web.AppRunner]) -> None:
+    """Take no more connections, answer what came in, close."""
+    for runner in runners:
+        for site in list(runner.sites):
+            await site.stop()
+    # A connection just accepted looks idle until its request is read; cleanup() closes idle ones at once.
+    await asyncio.sleep(LAST_REQUESTS_SECONDS)
+    await asyncio.gather(*(runner.cleanup() for runner in runners))
+
+
+def _give_up(message: str, cause: Exception) -> NoReturn:
+    print(f"claude-enhancer {message}", file=sys.stderr, flush=True)
+    raise SystemExit(1) from cause
 
 
 def _initial_faults(settings: Settings) -> Faults:

@@ -45,6 +45,7 @@ class HttpMetrics:
         for route in ROUTES:
             for status in (200, 500, 503):
                 self._series(status, "GET", route)
+        self._series(101, "GET", "websocket")
         for status in (202, 500, 503):
             self._series(status, "POST", "workflows")
 

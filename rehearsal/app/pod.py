@@ -66,10 +66,14 @@ class Pod:
         self._slow_until = 0.0
 
     async def start(self, faults: Faults) -> None:
-        """Load agents, reach the database, begin with ``faults`` and those kept from before a restart."""
+        """Load agents, reach the database, begin with ``faults`` and those kept from before a restart.
+
+        Raises DatabaseAway when the DSN is not understood; a database that does not answer is waited for.
+        """
         self.faults = self._fault_file.read(faults)
         self._slow_until = self.started + self.faults.slow_start
         self._act_on_faults(CRASH_DELAY_AT_START)
+        await self.database.open()
         self.engine.start()
         agents, problem = await asyncio.gather(
             asyncio.to_thread(load_agents, self.settings.agents_dir), self.database.problem()
@@ -80,6 +84,11 @@ class Pod:
         log.info("loaded %d of %d agents", len(agents.agents), self.settings.agent_count)
         if problem:
             log.error("database: %s", problem)
+
+    def drain(self) -> None:
+        """Be ready for nothing new, from now on."""
+        self.draining = True
+        self.engine.stop_adopting()
 
     async def stop(self, timeout: float) -> None:
         """Let workflows end, then close what is open."""

@@ -13,7 +13,6 @@ import asyncpg
 from rehearsal.app.database import Database
 
 _COLUMNS = "id, name, phase, status, payload, version, owner, created_at, updated_at"
-STALE_SECONDS = 15.0
 
 _CREATE = f"""
 INSERT INTO workflow_states (id, name, payload, version, owner) VALUES ($1, $2, $3, $4, $5) RETURNING {_COLUMNS}"""
@@ -157,9 +156,9 @@ class WorkflowStore:
         ours = current is not None and current.owner == self._owner
         return current if ours and current is not None and _is_written(current, end) else None
 
-    async def adopt(self, most: int) -> list[Workflow]:
-        """Take over running workflows nobody works on."""
-        rows = await self._database.fetch(_ADOPT, self._owner, STALE_SECONDS, most)
+    async def adopt(self, stale: float, most: int) -> list[Workflow]:
+        """Take over running workflows without an owner, or not written for ``stale`` seconds."""
+        rows = await self._database.fetch(_ADOPT, self._owner, stale, most)
         return [Workflow.from_record(row) for row in rows]
 
     async def hand_over(self) -> None:

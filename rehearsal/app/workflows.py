@@ -17,6 +17,7 @@ PARALLEL_PHASE = 3
 PARALLEL_TASKS = 4
 ADOPT_SECONDS = 2.0
 ADOPT_MOST = 4
+STALE_SECONDS = 15.0
 RETRY_SECONDS = 0.3
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,11 @@ class WorkflowEngine:
         """Begin to take over workflows that other pods left."""
         self._adopting = asyncio.create_task(self._adopt_forever())
 
+    def stop_adopting(self) -> None:
+        """Take over nothing more; what runs runs on."""
+        if self._adopting:
+            self._adopting.cancel()
+
     async def submit(self, name: str, payload: dict[str, Any]) -> Workflow:
         """Write a new workflow and run it. Raises DatabaseAway."""
         workflow = await self._store.create(name, payload)
@@ -67,9 +73,7 @@ class WorkflowEngine:
 
     async def stop(self, timeout: float) -> None:
         """Let running workflows end within ``timeout`` seconds; hand the others over to other pods."""
-        if self._adopting:
-            self._adopting.cancel()
-            await asyncio.wait([self._adopting])
+        self.stop_adopting()
         if not self._running:
             return
         _, late = await asyncio.wait(self._running, timeout=timeout)
@@ -145,10 +149,12 @@ class WorkflowEngine:
             self._metrics.failed.inc()
 
     async def _adopt_forever(self) -> None:
+        # A workflow is written at least once a phase: one that was not for several phases has lost its pod.
+        stale = max(STALE_SECONDS, 4 * self._phase_seconds)
         while True:
             await asyncio.sleep(ADOPT_SECONDS * self._random.uniform(0.8, 1.2))
             try:
-                for workflow in await self._store.adopt(ADOPT_MOST):
+                for workflow in await self._store.adopt(stale, ADOPT_MOST):
                     log.info("took over workflow %s in phase %d", workflow.id, workflow.phase)
                     self._launch(workflow)
             except DatabaseAway as error:
