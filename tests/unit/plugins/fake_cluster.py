@@ -6,6 +6,7 @@ import copy
 import typing as t
 
 import jsonpatch
+
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
     ForbiddenError,

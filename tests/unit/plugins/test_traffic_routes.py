@@ -7,6 +7,9 @@ import typing as t
 
 import jsonpatch
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Destination
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.istio_routes import (
@@ -15,8 +18,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.is
     operations,
     weighted_routes,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 STABLE = Destination("claude-enhancer", "stable")
 CANDIDATE = Destination("claude-enhancer", "candidate")
