@@ -31,8 +31,8 @@ options:
     description:
       - Conditions of which each must hold, as dictionaries with the following keys.
       - C(metric) names a metric of O(metrics), and one of C(below), C(above), C(at_least), C(at_most) and C(equals)
-        bounds it. A quantile is judged by counts; that P95 is below V(0.5) means that at least 95 % of the requests took
-        at most 500 ms.
+        bounds it. A quantile is judged by counts; that P95 is below V(0.5) means that at least 95 % of the requests
+        took at most 500 ms.
         Where the bound is not the edge of a bucket, the edge that makes the condition harder to hold is taken.
       - C(name) tells conditions on the same metric apart.
       - C(window) replaces the window of the metric.

@@ -105,7 +105,7 @@ judgements:
       advisory: false
       reason: ""
       evidence: {bad: 3, total: 12041, window: 5.0, at: 1790000000.0, age: 0.4, samples: 1, queries: {}}
-      text: "error_rate 0.02 %, criterion < 0.1 %: pass (12 041 requests in 5 s)"
+      text: "criterion error_rate: 0.02 %, asked < 0.1 %: pass (12 041 requests in 5 s)"
 text:
   description: One line per criterion for people.
   returned: when O(validate_only=false)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Condition
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.evidence import (
     Bucket,
@@ -69,10 +70,11 @@ class Judgement:
 
     @property
     def text(self) -> str:
-        """One line for people: ``error_rate 0.02 %, criterion < 0.1 %: pass (12 041 requests in 5 s)``."""
+        """One line for people: ``criterion error_rate: 0.02 %, asked < 0.1 %: pass (12 041 requests in 5 s)``."""
         condition = self.condition
         unit = condition.metric.unit
-        head = f"{condition.name} {format_value(self.value, unit)}, {condition.role} {condition.target}: {self.verdict}"
+        asked = f"{'fires at' if condition.is_trigger else 'asked'} {condition.target}"
+        head = f"{condition.role} {condition.name}: {format_value(self.value, unit)}, {asked}: {self.verdict}"
         told = [self.reason] if self.reason else []
         if "total" in self.evidence:
             told.append(f"{format_count(self.evidence['total'])} requests in {self.evidence['window']:g} s")
@@ -123,15 +125,15 @@ def judge(condition: Condition, measurement: Measurement) -> Judgement:
     return Judgement(condition, verdict, value, evidence, reason)
 
 
-def value_of(condition_kind: str, quantile: float, measurement: Measurement) -> float | None:
-    """The measured value for people, whatever it is judged by; None without evidence."""
+def value_of(metric: Metric, measurement: Measurement) -> float | None:
+    """The measured value for people, whatever it is judged by; None without evidence. Of several gauges their mean."""
     if measurement.problem:
         return None
-    if condition_kind == "ratio":
+    if metric.kind == "ratio":
         return measurement.bad / measurement.total if measurement.total > 0 else None
-    if condition_kind == "quantile":
-        total = measurement.buckets[-1][1]
-        return histogram_quantile(measurement.buckets, quantile) if total > 0 else None
+    if metric.kind == "quantile":
+        some = measurement.buckets[-1][1] > 0
+        return histogram_quantile(measurement.buckets, metric.quantile) if some else None
     return sum(measurement.values) / len(measurement.values)
 
 

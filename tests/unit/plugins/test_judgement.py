@@ -118,7 +118,7 @@ def test_a_judgement_tells_all_a_report_needs() -> None:
     assert told["evidence"] == {
         "window": 5.0, "at": 1e9, "age": 0.4, "samples": 1, "queries": {"bad": "b"}, "bad": 3, "total": 12041,
     }  # fmt: skip
-    assert told["text"] == "error_rate 0.0249 %, criterion < 10 %: pass (12 041 requests in 5 s)"
+    assert told["text"] == "criterion error_rate: 0.0249 %, asked < 10 %: pass (12 041 requests in 5 s)"
     assert told["value"] == pytest.approx(3 / 12041)
     json.dumps(told, allow_nan=False)
 

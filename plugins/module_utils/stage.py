@@ -1,0 +1,458 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Holding a stage: look, judge, act on a trigger first, and decide at the end. Time, source and traffic are passed in.
+
+Looks stand on a grid from the start, so they neither drift nor overlap: one that takes too long costs the next ones.
+The last look is at the very end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing as t
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Condition, Conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    FAIL,
+    NO_EVIDENCE,
+    PASS,
+    SOURCE_DOWN,
+    Judgement,
+    Measurement,
+    judge,
+    overall,
+    value_of,
+)
+
+_TICK = 1.0
+_WITHDRAW_ATTEMPTS = 20
+_WITHDRAW_PAUSE = 0.25
+_HISTORY_POINTS = 500
+# Grid times are sums of floats; a span that is short by less than this is not short.
+_SLACK = 1e-6
+
+
+class Source(t.Protocol):
+    """Measures each metric over its window; keys of the answer are (name, window)."""
+
+    def measure(
+        self, needs: t.Iterable[tuple[Metric, float]], *, strict: bool = False
+    ) -> dict[tuple[str, float], Measurement]: ...
+
+
+class Traffic(t.Protocol):
+    """What carries the weight of the stage, made ready before the stage is held."""
+
+    def withdraw(self) -> bool:
+        """Give all traffic to stable; whether anything had to change."""
+        ...
+
+    def weight(self) -> int:
+        """The weight as it stands in the cluster now."""
+        ...
+
+
+class Show(t.Protocol):
+    """Tells people. ``tick`` comes about once a second, ``look`` after each look and whatever it led to."""
+
+    def look(self, look: Look) -> None: ...
+
+    def tick(self, left: float) -> None: ...
+
+
+NO_CONDITIONS = Conditions((), ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a stage is held. All times are in seconds of the wall clock; ``seconds`` from now to the planned end.
+
+    Criteria must hold over the last ``observe`` seconds. Up to ``extend_by`` seconds are added while they do not.
+    A condition without evidence, or with its source down, for ``grace`` seconds sets off its policy; nothing of that,
+    and no criterion, counts during ``warm_up``. Triggers always do.
+    """
+
+    seconds: float
+    interval: float = 10.0
+    conditions: Conditions = NO_CONDITIONS
+    observe: float = 0.0
+    extend_by: float = 0.0
+    warm_up: float = 0.0
+    grace: float = 60.0
+    on_no_evidence: str = "hold"
+    on_source_down: str = "hold"
+    on_interrupt: str = "roll_back"
+
+    def check(self) -> None:
+        """Raises InputError for times that can't work together."""
+        if self.interval <= 0:
+            raise InputError(f"interval: {self.interval:g} must be more than 0 seconds.")
+        for option in ("observe", "extend_by", "warm_up", "grace"):
+            if getattr(self, option) < 0:
+                raise InputError(f"{option}: {getattr(self, option):g} is negative.")
+        longest = max([self.observe, *(one.lasting or 0.0 for one in self.conditions.criteria)])
+        room = self.seconds + self.extend_by - self.warm_up
+        if self.conditions.criteria and longest > room + _SLACK:
+            raise InputError(
+                f"observe: criteria must hold for {longest:g} s, and the stage has {max(0.0, room):g} s for it "
+                "after warm_up, extend_by included: give it more time, or ask for less."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """One look. ``elapsed`` and ``left`` in seconds against the start and the planned end, ``at`` unix time."""
+
+    number: int
+    at: float
+    elapsed: float
+    left: float
+    judgements: tuple[Judgement, ...]
+    breach: Judgement | None = None
+    withdrawn: bool = False
+    extended: bool = False
+
+    @property
+    def verdict(self) -> str:
+        return overall(self.judgements)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """How the stage ended. ``decision`` is ``advance``, ``roll_back`` or ``fail``; only ``pass`` advances."""
+
+    verdict: str
+    decision: str
+    reason: str
+    started: float
+    ended: float
+    planned_end: float
+    last: Look | None = None
+    looks: int = 0
+    skipped: int = 0
+    breach: Judgement | None = None
+    withdrawn: bool = False
+    changed: bool = False
+    problem: str = ""
+    times: dict[str, float] = dataclasses.field(default_factory=dict)
+    history: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
+    measured: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def extended(self) -> float:
+        """Seconds that the stage was held beyond its planned end."""
+        return max(0.0, -self.last.left) if self.last else 0.0
+
+
+class Hold:
+    """Holds one stage, once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        source: Source | None = None,
+        traffic: Traffic | None = None,
+        show: Show | None = None,
+    ) -> None:
+        settings.check()
+        self._settings = settings
+        self._clock = clock
+        self._source = source
+        self._traffic = traffic
+        self._show = show
+        self._begin = clock.monotonic()
+        self._outcome = Outcome(
+            NO_EVIDENCE, "fail", "", clock.now(), clock.now(), planned_end=clock.now() + settings.seconds
+        )
+        self._history = History(_HISTORY_POINTS)
+        self._spans = Spans(settings)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is known so far; final once :meth:`run` returned."""
+        return self._outcome
+
+    def run(self) -> Outcome:
+        """Hold until the stage is decided. Whatever ends it otherwise first takes traffic back, unless asked not to."""
+        try:
+            self._hold()
+        except BaseException:
+            if self._settings.on_interrupt == "roll_back":
+                self._withdraw()
+            self._finish()
+            raise
+        self._finish()
+        if self._outcome.withdrawn:
+            self._verify()
+        self._outcome.measured = self._summary()
+        return self._outcome
+
+    def look_once(self) -> Outcome:
+        """Look and judge, decide and change nothing."""
+        look = self._judge(0.0, self._measure(strict=True))
+        self._record(look)
+        self._tell(look)
+        self._conclude(look.verdict, "advance" if look.verdict == PASS else "fail", "looked once")
+        self._finish()
+        return self._outcome
+
+    def _hold(self) -> None:
+        due = 0.0
+        while True:
+            self._wait_until(due)
+            if self._take_look(due):
+                return
+            due = self._next_due(due)
+
+    def _take_look(self, due: float) -> bool:
+        """One look and what follows from it; true when the stage is decided. Acting comes before recording."""
+        measured = self._measure(strict=self._outcome.looks == 0)
+        look = self._judge(due, measured)
+        self._spans.note(due, look.judgements)
+        breach = next((one for one in look.judgements if self._spans.breached(one, due)), None)
+        if breach:
+            self._outcome.times["breach_seen"] = self._clock.now()
+            self._withdraw()
+            look = dataclasses.replace(look, breach=breach, withdrawn=self._outcome.withdrawn)
+            self._outcome.breach = breach
+            self._conclude(FAIL, "roll_back", breach.text)
+        else:
+            self._decide(look, due)
+        self._record(look)
+        self._tell(look)
+        return bool(self._outcome.reason)
+
+    def _decide(self, look: Look, due: float) -> None:
+        settings = self._settings
+        for judgement, policy in self._spans.expired(look.judgements, due):
+            reason = (
+                f"{judgement.condition.role} {judgement.condition.name} {_without(judgement)} for {settings.grace:g} s"
+            )
+            if policy == "roll_back":
+                self._outcome.times["breach_seen"] = self._clock.now()
+                self._withdraw()
+            self._conclude(judgement.verdict, policy, f"{reason}: {judgement.reason}")
+            return
+        if due + _SLACK < settings.seconds:
+            return
+        short = self._spans.short(look.judgements, due)
+        if not short:
+            self._conclude(PASS, "advance", "all criteria held" if settings.conditions.all else "the time is over")
+        elif due + _SLACK >= settings.seconds + settings.extend_by:
+            self._conclude(self._spans.worst(short), "fail", "; ".join(text for _one, text in short))
+
+    def _conclude(self, verdict: str, decision: str, reason: str) -> None:
+        self._outcome.verdict, self._outcome.decision, self._outcome.reason = verdict, decision, reason
+
+    def _measure(self, *, strict: bool) -> dict[tuple[str, float], Measurement]:
+        needs = [(one.metric, one.window) for one in self._settings.conditions.all]
+        return self._source.measure(needs, strict=strict) if needs and self._source else {}
+
+    def _judge(self, due: float, measured: t.Mapping[tuple[str, float], Measurement]) -> Look:
+        conditions = self._settings.conditions.all
+        return Look(
+            number=self._outcome.looks + 1,
+            at=self._clock.now(),
+            elapsed=due,
+            left=self._settings.seconds - due,
+            judgements=tuple(judge(one, measured[one.metric.name, one.window]) for one in conditions),
+            extended=due > self._settings.seconds + _SLACK,
+        )
+
+    def _withdraw(self) -> None:
+        """All traffic to stable, tried again until the API takes it: nothing else is worth doing meanwhile."""
+        if self._traffic is None:
+            return
+        for attempt in range(_WITHDRAW_ATTEMPTS):
+            try:
+                self._outcome.changed = self._traffic.withdraw()
+            except RolloutError as error:
+                self._outcome.problem = error.message
+                if attempt < _WITHDRAW_ATTEMPTS - 1:
+                    self._clock.sleep(_WITHDRAW_PAUSE)
+            else:
+                self._outcome.times["weight_zero"] = self._clock.now()
+                self._outcome.withdrawn, self._outcome.problem = True, ""
+                return
+
+    def _verify(self) -> None:
+        try:
+            weight = self._traffic.weight() if self._traffic else 0
+        except RolloutError as error:
+            self._outcome.problem = f"read back failed: {error.message}"
+            return
+        if weight == 0:
+            self._outcome.times["verified"] = self._clock.now()
+        else:
+            self._outcome.problem = f"the weight reads {weight} after it was set to 0: someone else moves it"
+
+    def _record(self, look: Look) -> None:
+        self._outcome.looks += 1
+        self._outcome.last = look
+        self._history.add(
+            {
+                "t": round(look.elapsed, 2),
+                "verdict": look.verdict,
+                "values": {one.condition.metric.name: one.value for one in look.judgements},
+            }
+        )
+
+    def _tell(self, look: Look) -> None:
+        if self._show:
+            self._show.look(look)
+
+    def _wait_until(self, due: float) -> None:
+        while (left := self._begin + due - self._clock.monotonic()) > 0:
+            if self._show:
+                self._show.tick(self._settings.seconds - (self._clock.monotonic() - self._begin))
+            self._clock.sleep(min(left, _TICK))
+
+    def _next_due(self, due: float) -> float:
+        """The next free place on the grid; the planned end and the last end are places too."""
+        elapsed = self._clock.monotonic() - self._begin
+        steps = max(1, math.ceil((elapsed - due) / self._settings.interval - _SLACK))
+        self._outcome.skipped += steps - 1
+        coming = due + steps * self._settings.interval
+        for end in (self._settings.seconds, self._settings.seconds + self._settings.extend_by):
+            if due + _SLACK < end < coming:
+                return end
+        return coming
+
+    def _finish(self) -> None:
+        self._outcome.ended = self._clock.now()
+        self._outcome.history = self._history.points
+
+    def _summary(self) -> dict[str, dict[str, t.Any]]:
+        """Each metric over the whole time held, from counts where it has them; and its least and most on looks."""
+        spent = math.ceil(self._clock.monotonic() - self._begin)
+        metrics = {one.metric.name: one.metric for one in self._settings.conditions.all}
+        if not metrics or not self._source:
+            return {}
+        windows = {name: max(metric.window, float(spent)) for name, metric in metrics.items()}
+        whole = self._source.measure([(metric, windows[name]) for name, metric in metrics.items()])
+        return {
+            name: summary(metric, whole[name, windows[name]], self._history.points) for name, metric in metrics.items()
+        }
+
+
+class Spans:
+    """Since when each condition has been passing, firing, or without a judgement, by the grid's time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._since: dict[tuple[str, str], tuple[str, float]] = {}
+        self._failed: dict[tuple[str, str], str] = {}
+
+    def note(self, due: float, judgements: t.Iterable[Judgement]) -> None:
+        for judgement in judgements:
+            key = _key(judgement.condition)
+            if judgement.verdict != PASS:
+                self._failed[key] = judgement.verdict
+            # What came before the warm-up is over is not counted, save for triggers.
+            if due + _SLACK < self._settings.warm_up and not judgement.fires:
+                self._since.pop(key, None)
+                continue
+            # A source that comes and goes lacks evidence all along.
+            state = judgement.verdict if judgement.verdict in (PASS, FAIL) else NO_EVIDENCE
+            if self._since.get(key, ("", 0.0))[0] != state:
+                self._since[key] = (state, due)
+
+    def lasted(self, condition: Condition, due: float) -> float:
+        """Seconds for which the condition's verdict has been what it is."""
+        since = self._since.get(_key(condition))
+        return due - since[1] if since else 0.0
+
+    def breached(self, judgement: Judgement, due: float) -> bool:
+        """Whether this is a trigger that fires, has for as long as it asks for, and counts."""
+        condition = judgement.condition
+        lasted = self.lasted(condition, due) + _SLACK >= (condition.lasting or 0.0)
+        return judgement.fires and lasted and not condition.advisory
+
+    def expired(self, judgements: t.Iterable[Judgement], due: float) -> t.Iterator[tuple[Judgement, str]]:
+        """Judgements that have lacked evidence or source for as long as is borne, with what to do then."""
+        for judgement in judgements:
+            condition = judgement.condition
+            policy = "hold"
+            if judgement.verdict == NO_EVIDENCE:
+                policy = condition.on_no_evidence or self._settings.on_no_evidence
+            elif judgement.verdict == SOURCE_DOWN:
+                policy = condition.on_source_down or self._settings.on_source_down
+            counted = due + _SLACK >= self._settings.warm_up and not condition.advisory
+            if policy != "hold" and counted and self.lasted(condition, due) + _SLACK >= self._settings.grace:
+                yield judgement, policy
+
+    def short(self, judgements: t.Iterable[Judgement], due: float) -> list[tuple[Judgement, str]]:
+        """Why the stage may not advance: conditions that do not pass, or have not for long enough."""
+        found = []
+        for judgement in judgements:
+            condition = judgement.condition
+            asked = 0.0 if condition.is_trigger else self._asked(condition)
+            if condition.advisory:
+                continue
+            if judgement.verdict != PASS:
+                found.append((judgement, judgement.text))
+            elif (held := self.lasted(condition, due)) + _SLACK < asked:
+                found.append((judgement, f"{condition.role} {condition.name} held for {held:g} of {asked:g} s"))
+        return found
+
+    def worst(self, short: t.Iterable[tuple[Judgement, str]]) -> str:
+        """The verdict for what is short: one that passes at last is judged by what it was before."""
+        verdicts = {
+            one.verdict if one.verdict != PASS else self._failed.get(_key(one.condition), NO_EVIDENCE)
+            for one, _text in short
+        }
+        return next(verdict for verdict in (FAIL, SOURCE_DOWN, NO_EVIDENCE) if verdict in verdicts)
+
+    def _asked(self, condition: Condition) -> float:
+        return self._settings.observe if condition.lasting is None else condition.lasting
+
+
+class History:
+    """Points in time, at most ``limit``: when full, every other one goes and only every other one is taken on."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._stride = 1
+        self._seen = 0
+        self.points: list[dict[str, t.Any]] = []
+
+    def add(self, point: dict[str, t.Any]) -> None:
+        if self._seen % self._stride == 0:
+            self.points.append(point)
+        self._seen += 1
+        if len(self.points) >= self._limit:
+            self.points = self.points[::2]
+            self._stride *= 2
+
+
+def summary(metric: Metric, whole: Measurement, history: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
+    """One metric over a stage: its value from the counts of the whole time, its least and most on single looks."""
+    seen = [value for point in history if (value := point["values"].get(metric.name)) is not None]
+    told: dict[str, t.Any] = {
+        "kind": metric.kind,
+        "unit": metric.unit,
+        "window": whole.window,
+        "value": value_of(metric, whole),
+        "least": min(seen, default=None),
+        "most": max(seen, default=None),
+    }
+    if metric.kind == "ratio" and not whole.problem:
+        told |= {"bad": whole.total - whole.bad if whole.good else whole.bad, "total": whole.total}
+    elif metric.kind == "quantile" and not whole.problem:
+        told["total"] = whole.buckets[-1][1]
+    return told
+
+
+def _key(condition: Condition) -> tuple[str, str]:
+    return condition.role, condition.name
+
+
+def _without(judgement: Judgement) -> str:
+    return "had no evidence" if judgement.verdict == NO_EVIDENCE else "had its source down"
