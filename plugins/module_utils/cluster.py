@@ -10,6 +10,7 @@ Configuration and TLS come from the official client; paths are built from :class
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
 import typing as t
@@ -111,6 +112,7 @@ _PATCH_TYPES: dict[str, str] = {
     "json": "application/json-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
+_FILES = {"ca_cert": "ssl_ca_cert", "client_cert": "cert_file", "client_key": "key_file"}
 _FIELD_MANAGER = "claude-enhancer-rollout"
 _BUSY = frozenset({429, 502, 503, 504})
 _REPEATABLE = frozenset({"GET", "PATCH"})
@@ -154,7 +156,7 @@ class Cluster:
         if seconds <= 0:
             raise InputError(f"api_timeout: must be more than 0 seconds, not {seconds}")
         configuration = _configuration(options)
-        pool = _pool(configuration)
+        _check_files(configuration)
         impersonation = _impersonation(options)
 
         def headers() -> list[tuple[str, str]]:
@@ -162,6 +164,7 @@ class Cluster:
             token = configuration.auth_settings().get("BearerToken", {}).get("value")
             return [*impersonation, ("Authorization", token)] if token else impersonation
 
+        pool = kubernetes_rest.RESTClientObject(configuration).pool_manager
         return cls(configuration.host, pool, headers=headers, dry_run=dry_run, timeout=float(seconds))
 
     def get(self, ref: Ref) -> dict[str, t.Any]:
@@ -267,8 +270,7 @@ def _configuration(options: t.Mapping[str, t.Any]) -> t.Any:
     if options.get("api_key"):
         configuration.api_key = {"authorization": f"Bearer {options['api_key']}"}
         configuration.refresh_api_key_hook = None
-    named = {"ca_cert": "ssl_ca_cert", "client_cert": "cert_file", "client_key": "key_file", "proxy": "proxy"}
-    for option, attribute in named.items():
+    for option, attribute in {**_FILES, "proxy": "proxy"}.items():
         if options.get(option):
             setattr(configuration, attribute, options[option])
     if options.get("validate_certs") is not None:
@@ -301,11 +303,12 @@ def _load_in_cluster(configuration: t.Any) -> bool:
     return True
 
 
-def _pool(configuration: t.Any) -> t.Any:
-    try:
-        return kubernetes_rest.RESTClientObject(configuration).pool_manager
-    except (OSError, ValueError) as error:
-        raise InputError(f"ca_cert, client_cert or client_key: can't be read: {error}") from error
+def _check_files(configuration: t.Any) -> None:
+    """Raise InputError now for a file that the connection would only miss in the middle of the work."""
+    for option, attribute in _FILES.items():
+        path = getattr(configuration, attribute)
+        if path and not os.access(path, os.R_OK):
+            raise InputError(f"{option}: the file {path} doesn't exist or can't be read")
 
 
 def _impersonation(options: t.Mapping[str, t.Any]) -> list[tuple[str, str]]:

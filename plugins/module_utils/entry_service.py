@@ -100,7 +100,14 @@ class EntryService:
         if changed:
             warnings = self._check(wanted, requirement or Requirement(), rollback=rollback)
             found = self._move(found, wanted, overrule=rollback)
-        endpoints, seconds = self._await(wanted, wait_timeout)
+        endpoints: set[str] = set()
+        seconds = None
+        try:
+            endpoints, seconds = self._await(wanted, wait_timeout)
+        except ClusterError as error:
+            if not rollback:
+                raise
+            warnings += (f"the endpoints couldn't be looked at: {error.message}",)
         return Switch(
             before=before,
             after=selector_of(found),
