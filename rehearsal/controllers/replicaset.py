@@ -116,9 +116,7 @@ class ReplicaSetController:
         latest = self._caches.replica_sets.objects.get(key)
         if latest is None:
             return None
-        waits = [
-            seconds_until_available(pod, latest["spec"].get("minReadySeconds", 0), utc_now()) for pod in active
-        ]
+        waits = [seconds_until_available(pod, latest["spec"].get("minReadySeconds", 0), utc_now()) for pod in active]
         status = replica_set_status(latest, active, sum(wait == 0 for wait in waits))
         if status != latest.get("status"):
             path = path_of("apps/v1", "ReplicaSet", *key) + "/status"
