@@ -46,20 +46,17 @@ class Database:
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:
-        """Get ready to connect; needs no database. Raises DatabaseAway when the DSN is not understood."""
+        """Get ready to connect; needs no database."""
         # reset: nothing here leaves state behind in a session, so the query asyncpg sends by default after each
         # use is a round trip saved.
-        try:
-            self._pool = await asyncpg.create_pool(
-                self._dsn,
-                min_size=0,
-                max_size=CONNECTIONS,
-                max_inactive_connection_lifetime=0,
-                command_timeout=COMMAND_TIMEOUT,
-                reset=_keep,
-            )
-        except (ValueError, *_AWAY) as error:
-            raise DatabaseAway(str(error)) from error
+        self._pool = await asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=CONNECTIONS,
+            max_inactive_connection_lifetime=0,
+            command_timeout=COMMAND_TIMEOUT,
+            reset=_keep,
+        )
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """All rows. Raises DatabaseAway within about two seconds."""

@@ -15,7 +15,6 @@ from typing import NoReturn
 from aiohttp import web
 
 from rehearsal.app.api import make_api
-from rehearsal.app.database import DatabaseAway
 from rehearsal.app.faults import FaultError, Faults
 from rehearsal.app.monitoring import make_agent_monitoring, make_http_monitoring, make_workflow_monitoring
 from rehearsal.app.pod import Pod
@@ -50,8 +49,6 @@ def main() -> None:
         asyncio.run(serve(settings, faults))
     except OSError as error:
         _give_up(f"can't listen on {settings.pod_ip}: {error}", error)
-    except DatabaseAway as error:
-        _give_up(f"can't use DATABASE_URL: {error}", error)
 
 
 async def serve(settings: Settings, faults: Faults) -> None:

@@ -66,10 +66,7 @@ class Pod:
         self._slow_until = 0.0
 
     async def start(self, faults: Faults) -> None:
-        """Load agents, reach the database, begin with ``faults`` and those kept from before a restart.
-
-        Raises DatabaseAway when the DSN is not understood; a database that does not answer is waited for.
-        """
+        """Load agents, reach the database, begin with ``faults`` and those kept from before a restart."""
         self.faults = self._fault_file.read(faults)
         self._slow_until = self.started + self.faults.slow_start
         self._act_on_faults(CRASH_DELAY_AT_START)

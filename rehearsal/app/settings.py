@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 PHASES = 8
 MEDIAN_WORK_MS = {"5.0": 15.0, "5.1": 12.0}
@@ -58,7 +57,7 @@ class Settings:
             pod_ip=read.text("POD_IP", "127.0.0.1"),
             agent_count=read.integer("AGENT_COUNT", "61", 1, 1000),
             phase_count=read.integer("PHASE_COUNT", "8", 1, PHASES),
-            database_url=read.url("DATABASE_URL", ("postgresql", "postgres")),
+            database_url=read.database("DATABASE_URL"),
             agents_dir=read.folder("AGENTS_DIR", "/app/agents", must_exist=True),
             state_dir=read.folder("STATE_DIR", "/var/lib/claude-enhancer"),
             drain_seconds=read.number("DRAIN_SECONDS", "1.0", 0, 600),
@@ -106,11 +105,17 @@ class _Reader:
             self.problems.append(f"{name}={number:g} is not a whole number")
         return int(number)
 
-    def url(self, name: str, schemes: tuple[str, ...]) -> str:
+    def database(self, name: str) -> str:
+        """A PostgreSQL DSN in URL form. It may hold a password: the value stays out of the messages."""
         value = self.text(name)
-        if value and urlsplit(value).scheme not in schemes:
-            # A DSN may hold a password: the value stays out of the message.
-            self.problems.append(f"{name} does not start with {schemes[0]}://")
+        scheme, separator, rest = value.partition("://")
+        if value and (not separator or scheme not in ("postgresql", "postgres")):
+            self.problems.append(f"{name} does not start with postgresql://")
+        hosts = rest.partition("?")[0].partition("/")[0].rpartition("@")[2]
+        for host in hosts.split(","):
+            port = host.rpartition("]")[2].partition(":")[2]
+            if port and not port.isdecimal():
+                self.problems.append(f"{name}: the port of {host!r} is not a number")
         return value
 
     def folder(self, name: str, default: str, *, must_exist: bool = False) -> Path:

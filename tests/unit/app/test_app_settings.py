@@ -48,6 +48,7 @@ def test_addresses_of_other_services(environ: dict[str, str]) -> None:
         ({"CLAUDE_VERSION": ""}, "CLAUDE_VERSION is not set"),
         ({"DATABASE_URL": ""}, "DATABASE_URL is not set"),
         ({"DATABASE_URL": "mysql://u:hunter2@h/d"}, "DATABASE_URL does not start with postgresql://"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:port/d"}, "DATABASE_URL: the port of 'h:port' is not a number"),
         ({"AGENT_COUNT": "many"}, "AGENT_COUNT='many' is not a number from 1 to 1000"),
         ({"AGENT_COUNT": "6.5"}, "AGENT_COUNT=6.5 is not a whole number"),
         ({"PHASE_COUNT": "9"}, "PHASE_COUNT='9' is not a number from 1 to 8"),
@@ -64,6 +65,19 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], change: dict[str, st
         Settings.from_environment(environ | change)
     assert str(caught.value).startswith(said)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:p@h:5432/d",
+        "postgres://h/d?sslmode=disable",
+        "postgresql://u@/d?host=/run/postgresql",
+        "postgresql://u@[::1]:5432,b:5433/d",
+    ],
+)
+def test_usual_dsns_are_taken(environ: dict[str, str], dsn: str) -> None:
+    assert Settings.from_environment(environ | {"DATABASE_URL": dsn}).database_url == dsn
 
 
 def test_all_faults_are_named_at_once(environ: dict[str, str]) -> None:
