@@ -1,0 +1,84 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prints the summary of a release where a person sees it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    InputError,
+    JournalError,
+    RolloutError,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.home_namespace import home_namespace
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import whole
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import (
+    JournalStore,
+    find_application,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.summary import Summary, summarise
+
+SPEC = ArgumentSpec(
+    {
+        "journal": {"type": "dict"},
+        "application": {"type": "str"},
+        "namespace": {"type": "str"},
+        "release_id": {"type": "str"},
+        "notes": {"type": "list", "elements": "str", "default": []},
+    }
+)
+
+
+class ActionModule(ActionBase):
+    """The action plugin; its options are documented in the module of the same name."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        try:
+            options = SPEC.merge(CLUSTER_SPEC).validate(self._task.args)
+            journal, where = (options["journal"], "") if options["journal"] else _read(options)
+            if "release_id" not in journal:
+                raise InputError("journal: has no release_id; give what release_journal returned under journal")
+            summary = summarise(journal, options["notes"], where)
+        except RolloutError as error:
+            result.update(error.payload(), failed=True)
+            return result
+        _print(summary)
+        result.update(
+            changed=False,
+            lines=summary.lines,
+            outcome=summary.outcome,
+            state=journal.get("state"),
+            stages=summary.stages,
+        )
+        return result
+
+
+def _read(options: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, t.Any], str]:
+    cluster = Cluster.from_options(options)
+    namespace = options["namespace"] or home_namespace(options)
+    application = options["application"] or find_application(cluster, namespace)
+    store = JournalStore(cluster, namespace, application or "")
+    journal = store.read(options["release_id"]) if application else None
+    if journal is None:
+        wanted = f" of {options['release_id']}" if options["release_id"] else ""
+        raise JournalError(f"namespace {namespace} holds no release journal{wanted}; check application and namespace")
+    return whole(journal), store.where
+
+
+def _print(summary: Summary) -> None:
+    display = Display()
+    *lines, last = summary.lines
+    display.display("\n".join(["", *lines]))
+    display.display(last, color=constants.COLOR_OK if summary.good else constants.COLOR_ERROR)
