@@ -1,4 +1,4 @@
-"""Let plain pytest import the collection by its full name, as Ansible does."""
+"""Let plain pytest import the collection by its full name, as Ansible does, and the helpers of the tests."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ def link_collection() -> None:
 
 
 link_collection()
-sys.path.insert(0, str(COLLECTIONS))
+sys.path[:0] = [str(COLLECTIONS), str(ROOT)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import time
 import traceback
@@ -77,6 +78,8 @@ class Edge:
             raise InputError(f"url: must be like http://host:port or https://host:port, not {self.url!r}")
         if self.timeout <= 0:
             raise InputError(f"timeout: must be more than 0 seconds, not {self.timeout}")
+        if self.ca_path and not os.access(self.ca_path, os.R_OK):
+            raise InputError(f"ca_path: the file {self.ca_path} doesn't exist or can't be read")
 
     @property
     def target(self) -> str:

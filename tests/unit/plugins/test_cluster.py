@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from web_server import Reply, Request, serve
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import cluster as cluster_module
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
@@ -34,6 +33,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     RolloutError,
     UnreachableError,
 )
+from tests.unit.plugins.web_server import Reply, Request, serve
 
 REF = config_map("shop", "journal")
 

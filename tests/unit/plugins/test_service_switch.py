@@ -5,7 +5,6 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from fake_cluster import FakeCluster
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import FakeClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.entry_service import (
@@ -28,6 +27,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs impor
     pod,
     service,
 )
+from tests.unit.plugins.fake_cluster import FakeCluster
 
 NAMESPACE = "shop"
 ENTRY = service(NAMESPACE, "entry")

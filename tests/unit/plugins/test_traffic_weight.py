@@ -5,7 +5,6 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from fake_cluster import FakeCluster
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
@@ -31,6 +30,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Backend, Destination
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.guard import findings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.report import as_result
+from tests.unit.plugins.fake_cluster import FakeCluster
 
 NAMESPACE = "shop"
 OBJECT = virtual_service(NAMESPACE, "shop")
