@@ -133,23 +133,18 @@ class TrafficProvider(t.Protocol):
 
     def read(self) -> TrafficState:
         """Read the object and remember it. Raises InputError or NotFoundError where it can't carry weight."""
-        ...
 
     def prepare(self) -> TrafficState:
         """The remembered state, read now if there is none."""
-        ...
 
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         """What to send. ``strict``: only if the object is unchanged since ``state``, and only for sound routes."""
-        ...
 
     def apply(self, plan: Plan) -> TrafficState:
         """Send the plan in one write; the state as stored. Raises ConflictError if the object isn't as planned on."""
-        ...
 
     def backend(self, side: Side) -> Backend:
         """What stands behind a side now. Raises InputError where the side isn't defined."""
-        ...
 
 
 def check_weight(weight: t.Any, option: str = "weight") -> int:
