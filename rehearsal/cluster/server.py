@@ -1,0 +1,129 @@
+"""The HTTP side of the emulated API: one handler that authenticates, authorizes, and hands on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import Any
+
+from aiohttp import web
+
+from rehearsal.cluster import errors, openapi
+from rehearsal.cluster.auth import Authenticator, Authorizer
+from rehearsal.cluster.bodies import answer, failure, text
+from rehearsal.cluster.bootstrap import populate
+from rehearsal.cluster.discovery import Discovery
+from rehearsal.cluster.handlers import Handlers
+from rehearsal.cluster.namespaces import end_namespaces
+from rehearsal.cluster.operations import Operations
+from rehearsal.cluster.pki import Credentials, read_tokens
+from rehearsal.cluster.resources import Registry
+from rehearsal.cluster.routes import Target, attributes, parse
+from rehearsal.cluster.services import ServiceAddresses
+from rehearsal.cluster.store import Store
+
+log = logging.getLogger(__name__)
+
+GIT_VERSION = "v1.36.2"
+VERSION = {
+    "major": "1",
+    "minor": "36",
+    "gitVersion": GIT_VERSION,
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "",
+    "platform": "linux/amd64",
+}
+SHUTDOWN_SECONDS = 0.5
+
+
+class ApiServer:
+    """Everything one emulated API consists of."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.store = Store()
+        self.registry = Registry()
+        self.operations = Operations(self.store, self.registry, ServiceAddresses())
+        self.authenticator = Authenticator(read_tokens(credentials))
+        self.authorizer = Authorizer(self.store)
+        self.discovery = Discovery(self.registry)
+        self.handlers = Handlers(self.operations, self.authenticator, self.authorizer)
+        populate(self.operations)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._handle(request)
+        except errors.StatusError as error:
+            return failure(error)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            return failure(errors.StatusError(500, "InternalError", f"Internal error occurred: {error!r}"))
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        user = self.authenticator.user(request.headers.get("Authorization"))
+        if user is None:
+            raise errors.unauthorized()
+        path = request.path
+        target = parse(path)
+        asked = attributes(target, request.method, path, request.query)
+        if not self.authorizer.allowed(user, asked):
+            raise _forbidden(user.name, target, asked.verb, path)
+        if target is None:
+            return self._plain(request)
+        resource = self.registry.find(target.group, target.version, target.plural)
+        if resource is None or (target.subresource and target.subresource not in resource.subresources):
+            return text("404 page not found\n", 404)
+        return await self.handlers.handle(request, user, resource, target)
+
+    def _plain(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Paths that are no resources."""
+        path = request.path.rstrip("/") or "/"
+        if path in ("/healthz", "/livez", "/readyz"):
+            return text("ok")
+        if path == "/version":
+            return answer(VERSION)
+        found: Any = None
+        if path.startswith("/openapi/"):
+            found = openapi.document(self.registry, path)
+        elif request.method in ("GET", "HEAD"):
+            found = self.discovery.document(path, request.headers.get("Accept", ""))
+        if found is None:
+            return text("404 page not found\n", 404)
+        body, content_type = found
+        return answer(body, content_type=content_type)
+
+
+def _forbidden(user: str, target: Target | None, verb: str, path: str) -> errors.StatusError:
+    if target is None:
+        message = f'forbidden: User "{user}" cannot {verb} path "{path}"'
+        return errors.StatusError(403, "Forbidden", message, {})
+    what = target.plural + (f"/{target.subresource}" if target.subresource else "")
+    where = f' in the namespace "{target.namespace}"' if target.namespace else " at the cluster scope"
+    qualified = f"{target.plural}.{target.group}" if target.group else target.plural
+    named = f'{qualified} "{target.name}"' if target.name else qualified
+    message = f'{named} is forbidden: User "{user}" cannot {verb} resource "{what}" in API group "{target.group}"{where}'
+    details = {"name": target.name, "group": target.group, "kind": target.plural}
+    return errors.StatusError(403, "Forbidden", message, {key: value for key, value in details.items() if value})
+
+
+async def serve(credentials: Credentials, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serve the emulated API until ``stop`` is set."""
+    api = ApiServer(credentials)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(credentials.certificate, credentials.key)
+    server = web.Server(api.handle, handler_cancellation=True, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    namespaces = asyncio.create_task(end_namespaces(api.operations))
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True).start()
+        await stop.wait()
+    finally:
+        namespaces.cancel()
+        await api.handlers.close()
+        await runner.cleanup()

@@ -1,0 +1,38 @@
+"""Objects of one kind between the versions it is served in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rehearsal.cluster.resources import Resource
+
+Object = dict[str, Any]
+
+
+def convert(item: Object, resource: Resource) -> Object:
+    """``item`` in the version of ``resource``; changes it in place and returns it."""
+    if item["apiVersion"] == resource.api_version:
+        return item
+    item["apiVersion"] = resource.api_version
+    if resource.group == "autoscaling":
+        spec = item.get("spec") or {}
+        if resource.version == "v1":
+            _to_percentage(spec)
+        else:
+            _to_metrics(spec)
+    return item
+
+
+def _to_percentage(spec: Object) -> None:
+    for metric in spec.pop("metrics", None) or []:
+        source = metric.get("resource") or {}
+        percent = (source.get("target") or {}).get("averageUtilization")
+        if source.get("name") == "cpu" and percent is not None:
+            spec["targetCPUUtilizationPercentage"] = percent
+
+
+def _to_metrics(spec: Object) -> None:
+    percent = spec.pop("targetCPUUtilizationPercentage", None)
+    if percent is not None:
+        target = {"type": "Utilization", "averageUtilization": percent}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
