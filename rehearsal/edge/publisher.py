@@ -63,10 +63,7 @@ class Publisher:
             await self._bring_clusters(wider)
             changed = True
         if configuration.routes != self._routes:
-            before = await read_version(self._session, self._admin_url)
-            version = self._write_routes(configuration.routes)
-            await self._accepted(before, routes=version)
-            self._routes = configuration.routes
+            await self._bring_routes(configuration.routes)
             changed = True
         if configuration.clusters != self._clusters:
             await self._bring_clusters(configuration.clusters)
@@ -74,10 +71,23 @@ class Publisher:
             changed = True
         return changed
 
+    async def _bring_routes(self, routes: dict[str, Any]) -> None:
+        before = await read_version(self._session, self._admin_url)
+        try:
+            await self._accepted(before, routes=self._write_routes(routes))
+        except RefusedError:
+            # An Envoy that starts anew must find what is in force, not what was refused.
+            self._write_routes(self._routes)
+            raise
+        self._routes = routes
+
     async def _bring_clusters(self, clusters: dict[str, dict[str, Any]]) -> None:
         before = await read_version(self._session, self._admin_url)
-        version = self._write_clusters(clusters)
-        await self._accepted(before, clusters=version)
+        try:
+            await self._accepted(before, clusters=self._write_clusters(clusters))
+        except RefusedError:
+            self._write_clusters(self._clusters)
+            raise
         self._clusters = clusters
 
     async def _accepted(self, before: EdgeVersion, routes: str = "", clusters: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 import aiohttp
 
@@ -56,10 +57,9 @@ class Edge:
         for informer in self.informers:
             if informer not in self._optional:
                 await informer.synced.wait()
-        waiting = [asyncio.ensure_future(informer.synced.wait()) for informer in self._optional]
-        _, late = await asyncio.wait(waiting, timeout=_OPTIONAL_PATIENCE)
-        for task in late:
-            task.cancel()
+        optional = asyncio.gather(*(informer.synced.wait() for informer in self._optional))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(optional, _OPTIONAL_PATIENCE)
 
     def _observed(self) -> Observed:
         return Observed(
