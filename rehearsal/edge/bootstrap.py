@@ -10,6 +10,15 @@ from rehearsal.edge.route_options import CORS_FILTER, FAULT_FILTER
 
 ROUTES = "edge"
 _TYPE = "type.googleapis.com/envoy.extensions.filters."
+# Envoy's own rule ends a cluster's name at the first dot, which would leave half of it in the name of the metric.
+_STATS_TAGS = [
+    {"tag_name": "envoy.cluster_name", "regex": r"^cluster\.((.+?(?:\.[^.]+\.svc\.cluster\.local)?)\.)"},
+    {"tag_name": "envoy.response_code"},
+    {"tag_name": "envoy.response_code_class"},
+    {"tag_name": "envoy.http_conn_manager_prefix"},
+    {"tag_name": "envoy.listener_address"},
+    {"tag_name": "envoy.rds_route_config"},
+]
 _FILTERS = (
     (CORS_FILTER, "http.cors.v3.Cors"),
     (FAULT_FILTER, "http.fault.v3.HTTPFault"),
@@ -26,6 +35,7 @@ def bootstrap(edge_url: str, admin_url: str, routes: Path, clusters: Path) -> di
         "node": {"id": "edge", "cluster": "rehearsal"},
         "admin": {"address": _address(admin_url)},
         "stats_flush_interval": "1s",
+        "stats_config": {"use_all_default_tags": False, "stats_tags": _STATS_TAGS},
         "dynamic_resources": {"cds_config": file_source(clusters)},
         "static_resources": {
             "listeners": [

@@ -19,6 +19,7 @@ from rehearsal.edge.configuration import Configuration, endpoints_file
 log = logging.getLogger(__name__)
 _API = "type.googleapis.com/envoy.config."
 _PATIENCE = 3.0
+_UNTIL_NEXT_LOOK = 0.003
 
 
 class RefusedError(Exception):
@@ -49,6 +50,15 @@ class Publisher:
             folder.mkdir(parents=True, exist_ok=True)
         self._write_clusters(self._clusters)
         self._write_routes(self._routes)
+
+    async def envoy_answers(self) -> None:
+        """Wait until Envoy's admin port answers."""
+        while True:
+            try:
+                await read_version(self._session, self._admin_url)
+                return
+            except (TimeoutError, aiohttp.ClientError, OSError):
+                await asyncio.sleep(_UNTIL_NEXT_LOOK)
 
     async def publish(self, configuration: Configuration) -> bool:
         """Bring Envoy to ``configuration``; returns whether anything had to change.
@@ -101,7 +111,7 @@ class Publisher:
                 raise RefusedError(f"Envoy refused {'routes' if routes else 'clusters'} version {routes or clusters}")
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Envoy didn't take routes {routes!r} clusters {clusters!r} in {_PATIENCE} s")
-            await asyncio.sleep(0.003)
+            await asyncio.sleep(_UNTIL_NEXT_LOOK)
 
     def _write_endpoints(self, endpoints: dict[str, dict[str, Any]]) -> bool:
         changed = {name: value for name, value in endpoints.items() if self._endpoints.get(name) != value}

@@ -53,7 +53,8 @@ class Edge:
             await asyncio.sleep(_DEBOUNCE)
 
     async def _first_look(self) -> None:
-        """Wait for what every cluster has; the traffic kinds may not be installed yet, and come when they come."""
+        """Wait for Envoy and what every cluster has; the traffic kinds may be installed later."""
+        await self._publisher.envoy_answers()
         for informer in self.informers:
             if informer not in self._optional:
                 await informer.synced.wait()
