@@ -307,8 +307,9 @@ def is_scaling(deployment: Object, sets: list[Object]) -> bool:
 
 
 def counts(item: Object) -> rolling.Counts:
-    available = item.get("status", {}).get("availableReplicas") or 0
-    return rolling.Counts(item["metadata"]["name"], item["spec"]["replicas"], available)
+    status = item.get("status") or {}
+    available, present = status.get("availableReplicas") or 0, status.get("replicas") or 0
+    return rolling.Counts(item["metadata"]["name"], item["spec"]["replicas"], available, present)
 
 
 def copied_annotations(deployment: Object) -> dict[str, str]:

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Counts:
-    """One ReplicaSet as the arithmetic sees it: pods asked for, and pods available of those."""
+    """One ReplicaSet as the arithmetic sees it: pods asked for; pods available, and pods there, as last told."""
 
     name: str
     replicas: int
     available: int
+    present: int = 0
+
+    @property
+    def most(self) -> int:
+        """How many pods there may be: those asked for, and those not deleted yet."""
+        return max(self.replicas, self.present)
 
 
 def resolve(value: int | str, total: int, *, up: bool) -> int:
@@ -51,7 +57,7 @@ def new_size(desired: int, surge: int, new: Counts, old: Sequence[Counts]) -> in
     """How many pods the new set may have now."""
     if new.replicas >= desired:
         return desired
-    room = desired + surge - new.replicas - sum(each.replicas for each in old)
+    room = desired + surge - new.replicas - sum(each.most for each in old)
     return new.replicas + max(0, min(room, desired - new.replicas))
 
 
