@@ -11,7 +11,7 @@ from aiohttp import web
 
 from rehearsal.cluster import errors, openapi
 from rehearsal.cluster.auth import Authenticator, Authorizer
-from rehearsal.cluster.bodies import answer, failure, text
+from rehearsal.cluster.bodies import LONGEST_BODY, answer, failure, text
 from rehearsal.cluster.bootstrap import populate
 from rehearsal.cluster.discovery import Discovery
 from rehearsal.cluster.handlers import Handlers
@@ -111,12 +111,17 @@ def _forbidden(user: str, target: Target | None, verb: str, path: str) -> errors
     return errors.StatusError(403, "Forbidden", message, {key: value for key, value in details.items() if value})
 
 
+def _request(*parts: Any) -> web.BaseRequest:
+    """A request whose body may be as long as a real server takes."""
+    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=LONGEST_BODY)
+
+
 async def serve(credentials: Credentials, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve the emulated API until ``stop`` is set."""
     api = ApiServer(credentials)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(credentials.certificate, credentials.key)
-    server = web.Server(api.handle, handler_cancellation=True, access_log=None)
+    server = web.Server(api.handle, request_factory=_request, handler_cancellation=True, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     namespaces = asyncio.create_task(end_namespaces(api.operations))
