@@ -331,11 +331,12 @@ class Hold:
 
     def _summary(self) -> dict[str, dict[str, t.Any]]:
         """Each metric over the whole time held, from counts where it has them; and its least and most on looks."""
-        spent = math.ceil(self._clock.monotonic() - self._begin)
+        # To the millisecond: nothing from before the stage may count.
+        spent = math.floor((self._clock.monotonic() - self._begin) * 1000) / 1000
         metrics = {one.metric.name: one.metric for one in self._settings.conditions.all}
         if not metrics or not self._source:
             return {}
-        windows = {name: max(metric.window, float(spent)) for name, metric in metrics.items()}
+        windows = {name: max(metric.window, spent) for name, metric in metrics.items()}
         whole = self._source.measure([(metric, windows[name]) for name, metric in metrics.items()])
         return {
             name: summary(metric, whole[name, windows[name]], self._history.points) for name, metric in metrics.items()
