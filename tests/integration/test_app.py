@@ -478,7 +478,7 @@ class Load:
 
 
 def test_a_graceful_stop_loses_no_request_and_no_workflow(app: App, make_app: MakeApp) -> None:
-    leaving = make_app(WORK_MEDIAN_MS="250", PHASE_SECONDS="0.25", DRAIN_SECONDS="0.6").wait_ready()
+    leaving = make_app(WORK_MEDIAN_MS="250", PHASE_SECONDS="0.5", DRAIN_SECONDS="0.6").wait_ready()
     workflow_id = run_workflow(leaving, "handed over")
     readiness: list[int] = []
     stopper = threading.Timer(0.5, leaving.process.send_signal, [signal.SIGTERM])
