@@ -190,5 +190,9 @@ class Pool:
         if exchange.done:
             self.release(connection)
             return
+        if connection.closing:
+            exchange.error = "no connection: closed before the request was sent"
+            self.ended(exchange)
+            return
         self._busy[exchange] = connection
         connection.send(exchange)
