@@ -6,16 +6,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, endpoint_slice, pod
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import (
+    Cluster,
+    endpoint_slice,
+    pod,
+    service,
+)
 
 _SERVICE_NAME = "kubernetes.io/service-name"
 _FINISHED = ("Succeeded", "Failed")
 
 
-def selector_of(service: t.Mapping[str, t.Any]) -> dict[str, str]:
-    return dict((service.get("spec") or {}).get("selector") or {})
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What stands behind a Service: labels of its pods by name, and names of its ready endpoints."""
+
+    selector: t.Mapping[str, str]
+    pods: t.Mapping[str, t.Mapping[str, str]]
+    endpoints: frozenset[str]
+
+    def pods_with(self, labels: t.Mapping[str, str]) -> set[str]:
+        return {name for name, carried in self.pods.items() if labels.items() <= carried.items()}
+
+
+def standing(cluster: Cluster, namespace: str, name: str) -> Standing | None:
+    """What stands behind a Service now, in three calls; None where there is no such Service."""
+    entry = cluster.find(service(namespace, name))
+    if entry is None:
+        return None
+    selector = selector_of(entry)
+    pods = _living_pods(cluster, namespace, selector) if selector else []
+    return Standing(
+        selector=selector,
+        pods={found["metadata"]["name"]: found["metadata"].get("labels") or {} for found in pods},
+        endpoints=frozenset(ready_endpoints(cluster, namespace, name)),
+    )
+
+
+def selector_of(found: t.Mapping[str, t.Any]) -> dict[str, str]:
+    return dict((found.get("spec") or {}).get("selector") or {})
 
 
 def contradiction(selector: t.Mapping[str, str], labels: t.Mapping[str, str]) -> list[str]:
@@ -29,21 +61,25 @@ def format_labels(labels: t.Mapping[str, str]) -> str:
 
 def matching_pods(cluster: Cluster, namespace: str, labels: t.Mapping[str, str]) -> dict[str, bool]:
     """Pods that carry ``labels`` and haven't ended or been told to end, by name: whether each is ready."""
-    return {
-        found["metadata"]["name"]: is_ready(found)
+    return {found["metadata"]["name"]: is_ready(found) for found in _living_pods(cluster, namespace, labels)}
+
+
+def _living_pods(cluster: Cluster, namespace: str, labels: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    return [
+        found
         for found in cluster.list(pod(namespace), labels)
         if not found["metadata"].get("deletionTimestamp") and (found.get("status") or {}).get("phase") not in _FINISHED
-    }
+    ]
 
 
-def is_ready(pod: t.Mapping[str, t.Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
+def is_ready(found: t.Mapping[str, t.Any]) -> bool:
+    conditions = (found.get("status") or {}).get("conditions") or []
     return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
 
 
-def ready_endpoints(cluster: Cluster, namespace: str, service: str) -> set[str]:
+def ready_endpoints(cluster: Cluster, namespace: str, name: str) -> set[str]:
     """Endpoints that take new requests through the Service: names of their pods, or addresses where there is no pod."""
-    slices = cluster.list(endpoint_slice(namespace), {_SERVICE_NAME: service})
+    slices = cluster.list(endpoint_slice(namespace), {_SERVICE_NAME: name})
     return {
         _endpoint_name(endpoint)
         for found in slices

@@ -243,7 +243,7 @@ def test_the_guard_holds_back_what_cannot_be_carried(api: Api, tmp_path: Path) -
     assert taken_back["after"] == 0
     api.core.patch_namespaced_service("claude-enhancer", NAMESPACE, {"spec": {"selector": {"version": "5.0"}}})
     (outside,) = play(tmp_path, [weight(api, 5)])
-    assert "lies outside the selector of Service claude-enhancer" in outside["msg"]
+    assert "lies outside the selector of its Service (app=claude-enhancer, version=5.0)" in outside["msg"]
 
 
 def test_bad_input_fails_in_a_sentence_before_anything_is_touched(api: Api, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, li
     check_weight(weight)
     held = guard and weight > 0
     sent_before = provider.cluster.calls
-    state, fresh = (provider.prepare(), False) if not guard else (provider.read(), True)
+    fresh = guard or provider.prepared is None
+    state = provider.read() if fresh else provider.prepare()
     before, changed = state, False
     for _attempt in range(_ATTEMPTS):
         plan = provider.plan(weight, state, strict=held)
@@ -128,7 +129,8 @@ def _findings(provider: TrafficProvider, state: TrafficState, weight: int, limit
     receives: Side = "candidate" if weight > lowest else "stable"
     gives: Side = "stable" if receives == "candidate" else "candidate"
     share = weight if receives == "candidate" else 100 - weight
-    return findings(share, provider.backend(receives), provider.backend(gives), limits)
+    backends = provider.backends()
+    return findings(share, backends[receives], backends[gives], limits)
 
 
 def _unguarded_findings(

@@ -143,8 +143,8 @@ class TrafficProvider(t.Protocol):
     def apply(self, plan: Plan) -> TrafficState:
         """Send the plan in one write; the state as stored. Raises ConflictError if the object isn't as planned on."""
 
-    def backend(self, side: Side) -> Backend:
-        """What stands behind a side now. Raises InputError where the side isn't defined."""
+    def backends(self) -> t.Mapping[Side, Backend]:
+        """What stands behind each side now. Raises InputError where a side isn't defined."""
 
 
 def check_weight(weight: t.Any, option: str = "weight") -> int:

@@ -6,21 +6,20 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import (
     Cluster,
     Ref,
     destination_rule,
-    service,
     virtual_service,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import (
+    Standing,
     contradiction,
     format_labels,
-    matching_pods,
-    ready_endpoints,
-    selector_of,
+    standing,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, NotFoundError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
@@ -81,28 +80,20 @@ class IstioProvider:
             self.prepared = state
         return state
 
-    def backend(self, side: Side) -> Backend:
-        destination = self._sides[side]
-        name, namespace = _service_of(destination.host, self._namespace)
-        labels = self._subset_labels(side, namespace)
-        found = self.cluster.find(service(namespace, name))
-        if found is None:
-            problem = f"{side}.host: there is no Service {name} in namespace {namespace}"
-            return Backend(destination, 0, 0, problem)
-        selector = selector_of(found)
-        clash = contradiction(selector, labels)
-        if clash:
-            problem = (
-                f"{side}.subset: {destination} ({format_labels(labels)}) lies outside the selector of Service {name} "
-                f"({format_labels(selector)}), so it can never have an endpoint and every request sent to it fails; "
-                f"route to a Service whose selector leaves out {', '.join(clash)}"
-            )
-            return Backend(destination, 0, 0, problem)
-        endpoints = ready_endpoints(self.cluster, namespace, name)
-        if not selector and not labels:
-            return Backend(destination, len(endpoints), len(endpoints))
-        pods = matching_pods(self.cluster, namespace, {**selector, **labels})
-        return Backend(destination, len(endpoints & set(pods)), len(pods))
+    def backends(self) -> dict[Side, Backend]:
+        # Both sides mostly share one host, which is then looked at once.
+        subsets_of = functools.cache(self._subsets)
+        standing_of = functools.cache(self._standing)
+        result: dict[Side, Backend] = {}
+        for side, destination in self._sides.items():
+            host = self._full(side)[0]
+            labels = _labels_of(side, destination, subsets_of(host)) if destination.subset else {}
+            result[side] = _backend(side, destination, labels, standing_of(host))
+        return result
+
+    def _standing(self, host: str) -> Standing | None:
+        name, namespace = _service_of(host, self._namespace)
+        return standing(self.cluster, namespace, name)
 
     def _full(self, side: Side) -> tuple[str, str]:
         destination = self._sides[side]
@@ -153,24 +144,47 @@ class IstioProvider:
             raw=raw,
         )
 
-    def _subset_labels(self, side: Side, service_namespace: str) -> dict[str, str]:
-        """Labels of the side's subset; rules stand beside the object or beside the Service."""
-        destination = self._sides[side]
-        if not destination.subset:
-            return {}
+    def _subsets(self, host: str) -> dict[str, dict[str, str]]:
+        """Labels of each subset of a host; rules stand beside the traffic object or beside the Service."""
         subsets: dict[str, dict[str, str]] = {}
-        for namespace in dict.fromkeys((self._namespace, service_namespace)):
+        for namespace in dict.fromkeys((self._namespace, _service_of(host, self._namespace)[1])):
             for rule in self.cluster.list(destination_rule(namespace, api_version=self._api_version)):
                 spec = rule.get("spec") or {}
-                if full_host(str(spec.get("host", "")), namespace) == self._full(side)[0]:
+                if full_host(str(spec.get("host", "")), namespace) == host:
                     for subset in spec.get("subsets") or []:
                         subsets.setdefault(subset["name"], dict(subset.get("labels") or {}))
-        if destination.subset not in subsets:
-            raise InputError(
-                f"{side}.subset: no DestinationRule for host {destination.host} defines the subset "
-                f"{destination.subset}; defined are: {', '.join(sorted(subsets)) or 'none'}"
-            )
-        return subsets[destination.subset]
+        return subsets
+
+
+def _labels_of(
+    side: Side, destination: Destination, subsets: t.Mapping[str, t.Mapping[str, str]]
+) -> t.Mapping[str, str]:
+    if destination.subset not in subsets:
+        raise InputError(
+            f"{side}.subset: no DestinationRule for host {destination.host} defines the subset "
+            f"{destination.subset}; defined are: {', '.join(sorted(subsets)) or 'none'}"
+        )
+    return subsets[destination.subset]
+
+
+def _backend(side: Side, destination: Destination, labels: t.Mapping[str, str], found: Standing | None) -> Backend:
+    """What Istio would send the requests of a destination to: ready endpoints whose pods carry the subset's labels."""
+    if found is None:
+        return Backend(destination, 0, 0, f"{side}.host: there is no Service for {destination.host} in the cluster")
+    clash = contradiction(found.selector, labels)
+    if clash:
+        return Backend(
+            destination,
+            0,
+            0,
+            f"{side}.subset: {destination} ({format_labels(labels)}) lies outside the selector of its Service "
+            f"({format_labels(found.selector)}), so it can never have an endpoint and every request sent to it fails; "
+            f"route to a Service whose selector leaves out {', '.join(clash)}",
+        )
+    pods = found.pods_with(labels)
+    if not labels and not pods:
+        return Backend(destination, len(found.endpoints), len(found.endpoints))  # endpoints that no pod stands behind
+    return Backend(destination, len(found.endpoints & pods), len(pods))
 
 
 def _service_of(host: str, namespace: str) -> tuple[str, str]:
