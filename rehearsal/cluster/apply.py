@@ -146,9 +146,7 @@ def server_side_apply(
     merged = remove(merged, schema, last - claimed, claimed | others)
     difference = compare(live, merged, schema)
     touched = _without(difference.added | difference.modified, ignore)
-    conflicts = {
-        who: paths & touched for who, paths in ownership.sets.items() if who != manager and paths & touched
-    }
+    conflicts = {who: paths & touched for who, paths in ownership.sets.items() if who != manager and paths & touched}
     if conflicts and not force:
         raise _conflict(conflicts, ownership)
     gone = _without(difference.removed, ignore)

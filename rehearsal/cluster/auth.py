@@ -67,10 +67,10 @@ class Authorizer:
 
     def rules(self, user: User, namespace: str) -> Iterator[Object]:
         """Every rule that holds for a user in a namespace, cluster-wide ones included."""
-        for stored in self.store.list((_RBAC, "clusterrolebindings")):
+        for stored in self.store.all((_RBAC, "clusterrolebindings")):
             yield from self._bound(user, stored.read(), "")
         if namespace:
-            for stored in self.store.list((_RBAC, "rolebindings"), namespace):
+            for stored in self.store.all((_RBAC, "rolebindings"), namespace):
                 yield from self._bound(user, stored.read(), namespace)
 
     def _bound(self, user: User, binding: Object, namespace: str) -> Iterator[Object]:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from rehearsal.cluster import protobuf
 from rehearsal.cluster.errors import StatusError, bad_request
 from rehearsal.cluster.store import encode
 
@@ -45,6 +46,8 @@ async def read_body(request: web.BaseRequest, kind: str) -> Any:
         return None
     if len(raw) > LONGEST_BODY:
         raise StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {LONGEST_BODY}")
+    if request.content_type == protobuf.CONTENT_TYPE:
+        return protobuf.decode(raw, kind)
     prefix = f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind"
     if "yaml" in request.content_type:
         try:

@@ -30,7 +30,16 @@ def populate(operations: Operations) -> None:
 
 
 def _rules(verbs: list[str]) -> list[Object]:
-    groups = ["", "apps", "autoscaling", "batch", "coordination.k8s.io", "discovery.k8s.io", "networking.k8s.io", "policy"]
+    groups = [
+        "",
+        "apps",
+        "autoscaling",
+        "batch",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "networking.k8s.io",
+        "policy",
+    ]
     # Reading does not include secrets.
     resources = [
         "configmaps",

@@ -87,7 +87,9 @@ class Decoder:
     def _mismatch(self, value: Any, path: str, wanted: str) -> Any:
         if self.lenient:
             return value
-        name = {dict: "object", list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(value), "number")
+        name = {dict: "object", list: "array", str: "string", bool: "bool", type(None): "null"}.get(
+            type(value), "number"
+        )
         raise bad_request(
             f"{self.label} cannot be handled as a {self.kind}: json: cannot unmarshal {name} into Go struct field "
             f"{self.kind}.{path} of type {wanted}"
@@ -102,7 +104,9 @@ def canonical_quantity(text: str, path: str) -> str:
     except InvalidOperation:
         number = Decimal("nan")
     if match is None or number.is_nan():
-        raise bad_request(f"{path}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
+        raise bad_request(
+            f"{path}: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        )
     suffix = match[2] or ""
     if suffix not in ("", "m"):
         return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
+from typing import Any
 
 from rehearsal.cluster.pki import Credentials, ensure_service_account_key
 from rehearsal.world import World
@@ -60,7 +61,7 @@ async def run(assets: Path, world: World, credentials: Credentials, stop: asynci
     world.logs.mkdir(parents=True, exist_ok=True)
     commands = [etcd_command(assets, world), apiserver_command(assets, world, credentials)]
     processes: list[asyncio.subprocess.Process] = []
-    waiting = [asyncio.create_task(stop.wait())]
+    waiting: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
     try:
         for command in commands:
             processes.append(await _start(command, world))

@@ -76,7 +76,8 @@ def children(value: Any, schema: Schema) -> dict[str, tuple[Any, Schema, bool]]:
     if isinstance(value, dict):
         struct = schema.type == "struct"
         return {
-            f"f:{key}": (below, schema.child(key), not (struct and key in schema.fields)) for key, below in value.items()
+            f"f:{key}": (below, schema.child(key), not (struct and key in schema.fields))
+            for key, below in value.items()
         }
     return {item_element(item, schema): (item, schema.item, True) for item in value}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from rehearsal.cluster import errors, reviews
+from rehearsal.cluster import errors, protobuf, reviews
 from rehearsal.cluster.auth import Authenticator, Authorizer
 from rehearsal.cluster.bodies import answer, read_body
 from rehearsal.cluster.operations import (
@@ -34,6 +34,8 @@ from rehearsal.cluster.watch import Watch, WatchRequest
 Object = dict[str, Any]
 
 _PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+# Without a Content-Type aiohttp says application/octet-stream; a real server then reads JSON too.
+_BODY_TYPES = ("application/json", "application/yaml", "application/octet-stream", protobuf.CONTENT_TYPE)
 # Kinds whose deletion is answered with the object that went, not with a Status.
 _ANSWER_OBJECT = {("", "pods"), ("", "services"), ("", "serviceaccounts"), ("", "namespaces")}
 
@@ -96,7 +98,7 @@ class Handlers:
         render: Renderer,
     ) -> web.Response:
         query = request.query
-        found = [s for s in self.store.list(resource.key, target.namespace) if selected(s)]
+        found = [s for s in self.store.all(resource.key, target.namespace) if selected(s)]
         revision = self.store.revision
         match = query.get("resourceVersionMatch", "")
         if match == "Exact" and query.get("resourceVersion") not in (str(revision), None):
@@ -134,7 +136,9 @@ class Handlers:
         )
         asked.timeout = _number(query.get("timeoutSeconds"), "timeoutSeconds") or asked.timeout
         watch = Watch(self.store, asked)
-        response = web.StreamResponse(headers={"Content-Type": render.content_type, "Cache-Control": "no-cache, private"})
+        response = web.StreamResponse(
+            headers={"Content-Type": render.content_type, "Cache-Control": "no-cache, private"}
+        )
         response.enable_chunked_encoding()
         try:
             await response.prepare(request)
@@ -201,7 +205,12 @@ class Handlers:
         item, gone = self.operations.delete(resource, target.namespace, target.name, options)
         if not gone or resource.key in _ANSWER_OBJECT:
             return answer(item)
-        details = {"name": target.name, "group": resource.group, "kind": resource.plural, "uid": item["metadata"]["uid"]}
+        details = {
+            "name": target.name,
+            "group": resource.group,
+            "kind": resource.plural,
+            "uid": item["metadata"]["uid"],
+        }
         return answer(_success({key: value for key, value in details.items() if value}))
 
     async def _delete_collection(
@@ -209,7 +218,7 @@ class Handlers:
     ) -> web.StreamResponse:
         options = await _delete_options(request)
         selected = _selection(request, resource)
-        found = [s for s in self.store.list(resource.key, target.namespace) if selected(s)]
+        found = [s for s in self.store.all(resource.key, target.namespace) if selected(s)]
         items = [self.operations.delete(resource, s.namespace, s.name, options)[0] for s in found]
         metadata = {"resourceVersion": str(self.store.revision)}
         body = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata, "items": items}
@@ -229,7 +238,7 @@ class Handlers:
             raise errors.method_not_allowed()
 
     async def _body(self, request: web.BaseRequest, resource: Resource) -> Any:
-        if request.content_type not in ("application/json", "application/yaml", "application/octet-stream"):
+        if request.content_type not in _BODY_TYPES:
             message = (
                 "the body of the request was in an unknown format - accepted media types include: "
                 "application/json, application/yaml"
@@ -237,7 +246,9 @@ class Handlers:
             raise errors.StatusError(415, "UnsupportedMediaType", message)
         body = await read_body(request, resource.kind)
         if not isinstance(body, dict):
-            message = f"the object provided is unrecognized (must be of type {resource.kind}): couldn't get version/kind"
+            message = (
+                f"the object provided is unrecognized (must be of type {resource.kind}): couldn't get version/kind"
+            )
             raise errors.bad_request(message)
         return body
 
@@ -290,7 +301,7 @@ def _options(request: web.BaseRequest) -> Options:
     query = request.query
     dry_run = query.getall("dryRun", [])
     if any(value not in ("All", "") for value in dry_run):
-        raise errors.bad_request(f"dryRun: Unsupported value: {dry_run[0]!r}: supported values: \"All\"")
+        raise errors.bad_request(f"dryRun: Unsupported value: {dry_run[0]!r}: supported values: 'All'")
     manager = query.get("fieldManager") or request.headers.get("User-Agent", "unknown").partition("/")[0]
     return Options(
         manager=manager,

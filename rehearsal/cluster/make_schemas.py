@@ -51,7 +51,9 @@ def collect(name: str, types: dict[str, Any]) -> None:
     if name in types:
         return
     model = getattr(models, name)
-    fields = {json_name: word(model.openapi_types[python], json_name) for python, json_name in model.attribute_map.items()}
+    fields = {
+        json_name: word(model.openapi_types[python], json_name) for python, json_name in model.attribute_map.items()
+    }
     required = [
         model.attribute_map[python]
         for python in model.openapi_types

@@ -31,7 +31,7 @@ async def end_namespaces(operations: Operations) -> None:
 def _round(operations: Operations) -> bool:
     """Delete what terminating namespaces still hold; whether any of them is left."""
     left = False
-    for stored in operations.store.list(NAMESPACES):
+    for stored in operations.store.all(NAMESPACES):
         if b'"deletionTimestamp"' not in stored.raw:
             continue
         if _empty(operations, stored.name):
@@ -45,7 +45,7 @@ def _empty(operations: Operations, namespace: str) -> bool:
     """Ask for the deletion of every object in a namespace; whether there was none."""
     found = False
     for resource in _stored_resources(operations):
-        for stored in operations.store.list(resource.key, namespace):
+        for stored in operations.store.all(resource.key, namespace):
             found = True
             try:
                 operations.delete(resource, namespace, stored.name, DeleteOptions())

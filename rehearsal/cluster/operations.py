@@ -6,7 +6,7 @@ import copy
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -172,7 +172,8 @@ class Operations:
             config = _scale_config(old, config)
         if (config.get("metadata") or {}).get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
-        self._accept(resource, config, options)
+        # Fields nobody declared can't be owned, so an apply refuses them whatever validation was asked for.
+        config = self._decode(resource, config, replace(options, validation="Strict"))
         self._place(config, resource, namespace, name)
         if old is None:
             return self._apply_create(resource, namespace, config, options), True
@@ -187,9 +188,7 @@ class Operations:
     def _apply_create(self, resource: Resource, namespace: str, config: Object, options: Options) -> Object:
         self._require_namespace(resource, namespace)
         manager = self._manager(resource, options, "", "Apply")
-        _, ownership = server_side_apply(
-            {}, config, resource.types, Ownership(), manager, True, _reset(resource, "")
-        )
+        _, ownership = server_side_apply({}, config, resource.types, Ownership(), manager, True, _reset(resource, ""))
         item = self._accept(resource, config, options)
         self._fill(item, resource)
         return self._create(item, resource, ownership, options)
@@ -221,7 +220,7 @@ class Operations:
         self._check(item, resource, old)
         if self._is_released(resource, item):
             return self._remove(resource, item, options)
-        if _same(item, old):
+        if item == old:
             return old
         return self._store(item, resource, options)
 
@@ -255,9 +254,9 @@ class Operations:
         held = bool(finalizers) or resource.key == NAMESPACES
         if not held and grace == 0:
             return self._remove(resource, item, plain), True
-        if "deletionTimestamp" in metadata and grace >= metadata.get("deletionGracePeriodSeconds", 0):
-            if finalizers == (metadata.get("finalizers") or []):
-                return item, False
+        marked = "deletionTimestamp" in metadata and grace >= metadata.get("deletionGracePeriodSeconds", 0)
+        if marked and finalizers == (metadata.get("finalizers") or []):
+            return item, False
         if finalizers:
             metadata["finalizers"] = finalizers
         moment = datetime.now(UTC) + timedelta(seconds=grace)
@@ -300,6 +299,15 @@ class Operations:
     # Steps
 
     def _accept(self, resource: Resource, body: Any, options: Options) -> Object:
+        """Decode a body and leave out what is empty, as the kind itself would."""
+        item = self._decode(resource, body, options)
+        if resource.custom:
+            drop_empty(item["metadata"], resource.types.fields["metadata"])
+        else:
+            drop_empty(item, resource.types)
+        return item
+
+    def _decode(self, resource: Resource, body: Any, options: Options) -> Object:
         """Decode a body: the right kind, known fields, right types."""
         if not isinstance(body, dict):
             raise errors.bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
@@ -316,9 +324,6 @@ class Operations:
             item["metadata"] = Decoder(resource.kind, label=label).decode(
                 item["metadata"], resource.types.fields["metadata"], "metadata"
             )
-            drop_empty(item["metadata"], resource.types.fields["metadata"])
-        else:
-            drop_empty(item, resource.types)
         self._report_unknown(resource, decoder.unknown, options)
         return item
 
@@ -343,8 +348,9 @@ class Operations:
         given = metadata.get("namespace", "")
         if resource.namespaced:
             if given and given != namespace:
-                message = f"the namespace of the provided object does not match the namespace sent on the request"
-                raise errors.bad_request(message)
+                raise errors.bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
             metadata["namespace"] = namespace
         else:
             metadata.pop("namespace", None)
@@ -395,7 +401,8 @@ class Operations:
                     del item[key]
             item |= {key: value for key, value in old.items() if key not in ("status", "metadata")}
             item["status"] = status if status is not None else {}
-            held = ("labels", "ownerReferences", "annotations", "finalizers") if resource.custom else ("labels", "ownerReferences")
+            # Of a built-in kind a status update may still change annotations and finalizers.
+            held = ("labels", "ownerReferences") + (("annotations", "finalizers") if resource.custom else ())
             for key in held:
                 metadata.pop(key, None)
                 if key in before:
@@ -432,9 +439,7 @@ class Operations:
         if resource.key == NAMESPACES:
             item["spec"] = {"finalizers": ["kubernetes"]}
             item["status"] = {"phase": "Active"}
-        elif resource.kind == "Service":
-            item["status"] = {"loadBalancer": {}}
-        elif resource.kind == "Ingress":
+        elif resource.kind == "Service" or resource.kind == "Ingress":
             item["status"] = {"loadBalancer": {}}
         elif resource.kind == "Pod":
             item["status"] = {"phase": "Pending", "qosClass": _quality(item["spec"])}
@@ -548,10 +553,6 @@ def _quality(spec: Object) -> str:
     return "Burstable"
 
 
-def _same(item: Object, old: Object) -> bool:
-    return item == old
-
-
 def _in_storage_version(item: Object, resource: Resource, registry: Registry) -> Object:
     if not resource.storage or resource.storage == resource.version:
         return copy.deepcopy(item)
@@ -567,8 +568,8 @@ def _scale_config(old: Object, config: Object) -> Object:
 
 def _wrong_kind(resource: Resource, kind: str, version: str) -> errors.StatusError:
     if version != resource.api_version:
-        wanted = f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
-        return errors.bad_request(wanted)
+        wanted = f"does not match the expected API version ({resource.api_version})"
+        return errors.bad_request(f"the API version in the data ({version}) {wanted}")
     short = version.rpartition("/")[2]
     why = f"converting ({short}.{kind}) to ({resource.group or 'core'}.{resource.kind}): unknown conversion"
     return errors.bad_request(f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}')

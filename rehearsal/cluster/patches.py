@@ -109,7 +109,7 @@ def _merge_list(old: list[Any], new: list[Any], schema: Schema, order: list[Any]
 
 
 def _interleave(server: list[Any], given: list[Any], alive: set[Any]) -> list[Any]:
-    """Names in their new order: those of the patch as it gives them, the server's own kept before what they preceded."""
+    """Names in their new order: as the patch gives them, the server's own kept before what they preceded."""
     place = {name: at for at, name in enumerate(server)}
     own = [name for name in server if name in alive and name not in set(given)]
     wanted = list(dict.fromkeys(given))

@@ -71,7 +71,8 @@ def read_tokens(credentials: Credentials) -> dict[str, User]:
     """Token → user."""
     with credentials.tokens.open(newline="") as rows:
         return {
-            row[0]: User(row[1], tuple(filter(None, row[3].split(","))) if len(row) > 3 else ()) for row in csv.reader(rows)
+            row[0]: User(row[1], tuple(filter(None, row[3].split(","))) if len(row) > 3 else ())
+            for row in csv.reader(rows)
         }
 
 

@@ -95,7 +95,7 @@ class Connector:
 
     def _service_url(self, target: Target) -> str:
         scheme, name, port = _proxied_name(target.name)
-        for stored in self.store.list(("discovery.k8s.io", "endpointslices"), target.namespace):
+        for stored in self.store.all(("discovery.k8s.io", "endpointslices"), target.namespace):
             if stored.labels.get("kubernetes.io/service-name") != name:
                 continue
             endpoints = stored.read()
@@ -158,7 +158,8 @@ async def _copy(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web
         await response.write_eof()
     except (aiohttp.ClientError, asyncio.IncompleteReadError):
         # The head is already out; all that is left is to end the stream early.
-        request.transport and request.transport.close()
+        if request.transport is not None:
+            request.transport.close()
     return response
 
 

@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 class Renderer:
-    """Whole objects. Items of a list of built-in kinds go without ``kind`` and ``apiVersion``, as a real server does."""
+    """Whole objects. As on a real server, items of a list of built-in kinds go without kind and version."""
 
     content_type = "application/json"
 
@@ -87,7 +87,7 @@ class TableRenderer(Renderer):
                 partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
                 row["object"] = partial | {"metadata": item["metadata"]}
             rows.append(row)
-        table = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+        table: Object = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
         table["columnDefinitions"] = columns_of(self.resource) if columns else []
         return encode(table | {"rows": rows})
 

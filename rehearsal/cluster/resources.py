@@ -17,7 +17,7 @@ class Resource:
     """One resource of one group version.
 
     ``model`` names the type of a built-in kind in ``schemas.json``. ``storage`` is the version under which objects are
-    kept when a group serves several. ``generation`` says whether a change of the spec counts ``metadata.generation`` up.
+    kept when a group serves several. ``generation``: whether a change of the spec counts ``metadata.generation`` up.
     ``schema`` is set for custom resources; built-in ones look theirs up by ``model``.
     """
 
@@ -177,9 +177,7 @@ BUILTIN: tuple[Resource, ...] = (
     ),
     Resource("batch", "v1", "cronjobs", "CronJob", "V1CronJob", True, ("cj",), ("all",), ("status",), True),
     Resource("batch", "v1", "jobs", "Job", "V1Job", True, (), ("all",), ("status",), True),
-    Resource(
-        "networking.k8s.io", "v1", "ingresses", "Ingress", "V1Ingress", True, ("ing",), (), ("status",), True
-    ),
+    Resource("networking.k8s.io", "v1", "ingresses", "Ingress", "V1Ingress", True, ("ing",), (), ("status",), True),
     Resource(
         "networking.k8s.io",
         "v1",

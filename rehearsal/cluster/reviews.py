@@ -81,7 +81,7 @@ def issue_token(
 
 def check_disruption(store: Store, pod: Stored) -> None:
     """Raises StatusError (429) when a disruption budget whose status is known allows no eviction of ``pod``."""
-    for stored in store.list(("policy", "poddisruptionbudgets"), pod.namespace):
+    for stored in store.all(("policy", "poddisruptionbudgets"), pod.namespace):
         budget = stored.read()
         if not match_labels((budget.get("spec") or {}).get("selector"), pod.labels):
             continue

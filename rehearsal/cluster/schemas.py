@@ -197,6 +197,4 @@ def _array(document: dict[str, Any], rules: dict[str, Any]) -> Schema:
     items = from_openapi(document.get("items"))
     list_type = document.get("x-kubernetes-list-type", "atomic")
     keys = tuple(document.get("x-kubernetes-list-map-keys", ())) if list_type == "map" else ()
-    return Schema(
-        "list", items=items, keys=keys, unique=list_type == "set", atomic=list_type == "atomic", rules=rules
-    )
+    return Schema("list", items=items, keys=keys, unique=list_type == "set", atomic=list_type == "atomic", rules=rules)

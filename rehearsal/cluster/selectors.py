@@ -54,7 +54,9 @@ class _Parser:
                 if not self.peek():
                     raise bad_request("unable to parse requirement: found '', expected: identifier after ','")
             elif self.peek():
-                raise bad_request(f"unable to parse requirement: found '{self.peek()}', expected: ',' or 'end of string'")
+                raise bad_request(
+                    f"unable to parse requirement: found '{self.peek()}', expected: ',' or 'end of string'"
+                )
         return found
 
     def _requirement(self) -> Callable[[Mapping[str, str]], bool]:

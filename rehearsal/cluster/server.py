@@ -106,14 +106,17 @@ def _forbidden(user: str, target: Target | None, verb: str, path: str) -> errors
     where = f' in the namespace "{target.namespace}"' if target.namespace else " at the cluster scope"
     qualified = f"{target.plural}.{target.group}" if target.group else target.plural
     named = f'{qualified} "{target.name}"' if target.name else qualified
-    message = f'{named} is forbidden: User "{user}" cannot {verb} resource "{what}" in API group "{target.group}"{where}'
+    message = (
+        f'{named} is forbidden: User "{user}" cannot {verb} resource "{what}" in API group "{target.group}"{where}'
+    )
     details = {"name": target.name, "group": target.group, "kind": target.plural}
     return errors.StatusError(403, "Forbidden", message, {key: value for key, value in details.items() if value})
 
 
-def _request(*parts: Any) -> web.BaseRequest:
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]) -> web.BaseRequest:
     """A request whose body may be as long as a real server takes."""
-    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=LONGEST_BODY)
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LONGEST_BODY)
 
 
 async def serve(credentials: Credentials, host: str, port: int, stop: asyncio.Event) -> None:

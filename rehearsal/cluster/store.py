@@ -64,7 +64,7 @@ class Store:
     def find(self, key: Key, namespace: str, name: str) -> Stored | None:
         return self._objects.get(key, {}).get((namespace, name))
 
-    def list(self, key: Key, namespace: str = "") -> list[Stored]:
+    def all(self, key: Key, namespace: str = "") -> list[Stored]:
         """Objects in order of namespace and name."""
         found = self._objects.get(key, {})
         names = sorted(name for name in found if not namespace or name[0] == namespace)
@@ -93,7 +93,7 @@ class Store:
 
     def drop(self, key: Key) -> None:
         """Forget a whole resource, as when its definition is deleted."""
-        for stored in self.list(key):
+        for stored in self.all(key):
             self.delete(key, stored.namespace, stored.name)
 
     def since(self, key: Key, revision: int) -> list[Event] | None:

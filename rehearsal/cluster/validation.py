@@ -57,8 +57,29 @@ def validate(item: Object, resource: Resource, old: Object | None) -> list[Cause
 
 
 def _metadata(item: Object, resource: Resource) -> list[Cause]:
-    metadata, causes = item["metadata"], []
-    name = metadata.get("name", "")
+    metadata = item["metadata"]
+    causes = _name(metadata.get("name", ""), resource)
+    causes += _labels(metadata.get("labels"), "metadata.labels")
+    for key in metadata.get("annotations") or {}:
+        if not re.fullmatch(_QUALIFIED, key.rpartition("/")[2]):
+            causes.append(wrong("metadata.annotations", quote(key), "name part must be a qualified name"))
+    for at, finalizer in enumerate(metadata.get("finalizers") or []):
+        if "/" not in finalizer and finalizer not in ("foregroundDeletion", "orphan", "kubernetes"):
+            causes.append(
+                wrong(
+                    f"metadata.finalizers[{at}]",
+                    quote(finalizer),
+                    "name is neither a standard finalizer name nor is it fully qualified",
+                )
+            )
+    for at, owner in enumerate(metadata.get("ownerReferences") or []):
+        for key in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(key):
+                causes.append(required(f"metadata.ownerReferences[{at}].{key}", "must not be empty"))
+    return causes
+
+
+def _name(name: str, resource: Resource) -> list[Cause]:
     pattern, rule, limit = _SUBDOMAIN, SUBDOMAIN_RULE, 253
     if resource.kind == "Namespace":
         pattern, rule, limit = _LABEL, LABEL_RULE, 63
@@ -67,28 +88,19 @@ def _metadata(item: Object, resource: Resource) -> list[Cause]:
     elif resource.group == "rbac.authorization.k8s.io":
         pattern, rule, limit = r"[^/%]+", "may not contain '/' or '%'", 253
     if not name:
-        causes.append(required("metadata.name", "name or generateName is required"))
-    elif len(name) > limit or not re.fullmatch(pattern, name):
-        causes.append(wrong("metadata.name", quote(name), rule))
-    causes += _labels(metadata.get("labels"), "metadata.labels")
-    for key in metadata.get("annotations") or {}:
-        if not re.fullmatch(_QUALIFIED, key.rpartition("/")[2]):
-            causes.append(wrong("metadata.annotations", quote(key), "name part must be a qualified name"))
-    for at, finalizer in enumerate(metadata.get("finalizers") or []):
-        if "/" not in finalizer and finalizer not in ("foregroundDeletion", "orphan", "kubernetes"):
-            causes.append(wrong(f"metadata.finalizers[{at}]", quote(finalizer), "name is neither a standard finalizer name nor is it fully qualified"))
-    for at, owner in enumerate(metadata.get("ownerReferences") or []):
-        for key in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(key):
-                causes.append(required(f"metadata.ownerReferences[{at}].{key}", "must not be empty"))
-    return causes
+        return [required("metadata.name", "name or generateName is required")]
+    if len(name) > limit or not re.fullmatch(pattern, name):
+        return [wrong("metadata.name", quote(name), rule)]
+    return []
 
 
 def _labels(labels: Object | None, field: str) -> list[Cause]:
     causes = []
     for key, value in (labels or {}).items():
         if not re.fullmatch(_QUALIFIED, key.rpartition("/")[2]) or len(key.rpartition("/")[2]) > 63:
-            causes.append(wrong(field, quote(key), "name part must consist of alphanumeric characters, '-', '_' or '.'"))
+            causes.append(
+                wrong(field, quote(key), "name part must consist of alphanumeric characters, '-', '_' or '.'")
+            )
         if not isinstance(value, str) or len(value) > 63 or not re.fullmatch(_LABEL_VALUE, value):
             causes.append(wrong(field, quote(value), LABEL_VALUE_RULE))
     return causes
@@ -99,7 +111,8 @@ def _required_fields(value: Any, schema: Schema, path: str) -> list[Cause]:
     causes: list[Cause] = []
     if schema.type == "struct" and isinstance(value, dict):
         for key in schema.required:
-            if key not in value:
+            # A list that is not given is an empty one.
+            if key not in value and schema.fields[key].type != "list":
                 causes.append(required(f"{path}.{key}".lstrip(".")))
         for key, below in value.items():
             if isinstance(below, (dict, list)) and key not in ("status", "managedFields"):
@@ -215,7 +228,9 @@ def _pod(item: Object, old: Object | None) -> list[Cause]:
 
 def _fixed(spec: Object) -> Object:
     """What of a pod's spec can't change, except by binding."""
-    fixed = {key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "tolerations", "nodeName")}
+    fixed = {
+        key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "tolerations", "nodeName")
+    }
     for group in ("containers", "initContainers"):
         fixed[group] = [{k: v for k, v in c.items() if k != "image"} for c in spec.get(group) or []]
     return fixed
@@ -392,17 +407,27 @@ def _limits(value: Any, schema: Schema, path: str) -> list[Cause]:
             why = f"{path} in body should be greater than or equal to {rules['minimum']}"
             causes.append(wrong(path, quote(value), why))
         if "maximum" in rules and value > rules["maximum"]:
-            causes.append(wrong(path, quote(value), f"{path} in body should be less than or equal to {rules['maximum']}"))
+            causes.append(
+                wrong(path, quote(value), f"{path} in body should be less than or equal to {rules['maximum']}")
+            )
     if isinstance(value, str):
         if "pattern" in rules and not re.search(rules["pattern"], value):
             causes.append(wrong(path, quote(value), f"{path} in body should match '{rules['pattern']}'"))
         if len(value) < rules.get("minLength", 0):
-            causes.append(wrong(path, quote(value), f"{path} in body should be at least {rules['minLength']} chars long"))
+            causes.append(
+                wrong(path, quote(value), f"{path} in body should be at least {rules['minLength']} chars long")
+            )
         if len(value) > rules.get("maxLength", len(value)):
-            causes.append(Cause("FieldValueTooLong", f"Too long: may not be more than {rules['maxLength']} bytes", path))
+            causes.append(
+                Cause("FieldValueTooLong", f"Too long: may not be more than {rules['maxLength']} bytes", path)
+            )
     if isinstance(value, list):
         if len(value) < rules.get("minItems", 0):
-            causes.append(wrong(path, str(len(value)), f"{path} in body should have at least {rules['minItems']} items"))
+            causes.append(
+                wrong(path, str(len(value)), f"{path} in body should have at least {rules['minItems']} items")
+            )
         if len(value) > rules.get("maxItems", len(value)):
-            causes.append(Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {rules['maxItems']} items", path))
+            causes.append(
+                Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {rules['maxItems']} items", path)
+            )
     return causes

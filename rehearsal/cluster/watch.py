@@ -46,7 +46,7 @@ class Watch:
         """Queue what the client has missed. Raises StatusError (410) when that is no longer known."""
         request = self.request
         if request.revision in ("", "0") or request.initial_events:
-            for stored in self.store.list(request.resource.key, request.namespace):
+            for stored in self.store.all(request.resource.key, request.namespace):
                 if request.selected(stored):
                     self._pending.append(_line("ADDED", request.render(stored)))
             if request.initial_events:
