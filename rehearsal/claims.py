@@ -62,6 +62,11 @@ def claim_block_of(world: World) -> socket.socket | None:
     return claim(f"block/{world.network.removeprefix('127.')}")
 
 
+def claim_pods(world: World) -> socket.socket | None:
+    """The right to use the world's pod addresses; None when another world has the same range (REHEARSAL_POD_CIDR)."""
+    return claim(f"pods/{world.pod_cidr}")
+
+
 def busy_ports(host: str) -> list[int]:
     """The ports a world needs that something listens on already."""
     return [port for port in SERVER_PORTS if not _free(host, port)]

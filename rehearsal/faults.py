@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from rehearsal.world import NAMESPACE, World
 
 FAULT_PORT = 9091
 APPLICATION = "claude-enhancer"
+HEAL_PATIENCE = 30.0
+HEAL_PAUSE = 0.1
 
 
 class FaultError(Exception):
@@ -88,15 +91,26 @@ def _present(pods: list[dict[str, Any]]) -> str:
 
 
 async def _send(client: KubeClient, pod: dict[str, Any], body: dict[str, Any]) -> Outcome:
+    """Healing is tried again and again: a pod told to crash listens for a second only after each restart."""
     name = pod["metadata"]["name"]
+    deadline = time.monotonic() + (0 if body else HEAL_PATIENCE)
+    while True:
+        error = await _post(client, name, body)
+        if not error or time.monotonic() >= deadline:
+            return Outcome(name, _version(pod), error)
+        await asyncio.sleep(HEAL_PAUSE)
+
+
+async def _post(client: KubeClient, name: str, body: dict[str, Any]) -> str:
+    """Why the pod did not take it; empty when it did."""
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:{FAULT_PORT}/proxy/fault"
     try:
         await client.request("POST", path, body)
     except (TimeoutError, ApiError, aiohttp.ClientError) as error:
         # A process told to crash may die before it has answered: then it took the fault.
-        if not (body.get("crash") and not _refused(error)):
-            return Outcome(name, _version(pod), str(error) or type(error).__name__)
-    return Outcome(name, _version(pod))
+        if not body.get("crash") or _refused(error):
+            return str(error) or type(error).__name__
+    return ""
 
 
 def _refused(error: Exception) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 from rehearsal import claims, postgres, processes
@@ -32,6 +35,7 @@ def take_down(home: Path, keep: bool) -> bool:
         raise CommandError(f"something of the world still listens on {', '.join(sockets)}")
     if found:
         postgres.remove_remains(home)
+        _close_pod_range(home)
     if found and not keep:
         remove_folder(home)
     return found
@@ -59,6 +63,15 @@ def _sockets(home: Path) -> list[str]:
     with held:
         networks = {f"{world.network}.0.0/16", world.pod_cidr}
         return sorted({entry for network in networks for entry in processes.listeners(network)})
+
+
+def _close_pod_range(home: Path) -> None:
+    """A node that was killed leaves the route to pod addresses outside 127.0.0.0/8; one that ended has removed it."""
+    with contextlib.suppress(FileNotFoundError):
+        pods = ipaddress.IPv4Network(World.load(home).pod_cidr)
+        if not pods.is_loopback:
+            command = ["ip", "route", "del", "local", str(pods), "dev", "lo"]
+            subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
 
 
 def remove_folder(home: Path) -> None:

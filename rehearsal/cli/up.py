@@ -43,30 +43,45 @@ def up(name: str, blue_replicas: int, first_block: int, keep: bool) -> World:
 def _launch(
     name: str, home: Path, blue_replicas: int, first_block: int, world_claim: int
 ) -> tuple[World, subprocess.Popen[bytes]]:
-    """Start the supervisor in a session of its own; it inherits the claims to name and block."""
+    """Claim a block and start the supervisor, which inherits the claims."""
     try:
         block, block_claim = claims.claim_block(first_block)
     except claims.NoBlockError as error:
         raise CommandError(str(error)) from error
     with block_claim:
-        world = World.make(name, home, block)
-        world.logs.mkdir(parents=True)
-        world.save()
-        inherited = [world_claim, block_claim.fileno()]
-        command = [sys.executable, "-m", "rehearsal.supervisor", f"--home={home}", f"--cache={CACHE}"]
-        command += [f"--blue-replicas={blue_replicas}", "--claims", *map(str, inherited)]
-        with (world.logs / "supervisor.log").open("ab") as log:
-            supervisor = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=REPOSITORY,
-                env=os.environ | {MARKER: str(home)},
-                pass_fds=inherited,
-                start_new_session=True,
-            )
-    return world, supervisor
+        world = _make_world(name, home, block)
+        pods_claim = claims.claim_pods(world)
+        if pods_claim is None:
+            raise CommandError(f"REHEARSAL_POD_CIDR={world.pod_cidr} is used by another world")
+        with pods_claim:
+            inherited = [world_claim, block_claim.fileno(), pods_claim.fileno()]
+            return world, _start_supervisor(world, blue_replicas, inherited)
+
+
+def _make_world(name: str, home: Path, block: int) -> World:
+    try:
+        return World.make(name, home, block)
+    except ValueError as error:
+        raise CommandError(f"REHEARSAL_POD_CIDR: {error}") from error
+
+
+def _start_supervisor(world: World, blue_replicas: int, inherited: list[int]) -> subprocess.Popen[bytes]:
+    """Make the world's folder, and start the supervisor in a session of its own with the claims in its hands."""
+    world.logs.mkdir(parents=True)
+    world.save()
+    command = [sys.executable, "-m", "rehearsal.supervisor", f"--home={world.home}", f"--cache={CACHE}"]
+    command += [f"--blue-replicas={blue_replicas}", "--claims", *map(str, inherited)]
+    with (world.logs / "supervisor.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=REPOSITORY,
+            env=os.environ | {MARKER: str(world.home)},
+            pass_fds=inherited,
+            start_new_session=True,
+        )
 
 
 def _follow(home: Path, supervisor: subprocess.Popen[bytes]) -> None:
