@@ -74,7 +74,7 @@ class ActionModule(ActionBase):
 
 def _watch(options: dict[str, t.Any]) -> Watch:
     usual = default_author()
-    cluster = {name: options.get(name) for name in CLUSTER_ARGUMENTS}
+    cluster: dict[str, t.Any] = {name: options.get(name) for name in CLUSTER_ARGUMENTS}
     # The watchdog works from another folder.
     cluster.update({name: os.path.abspath(cluster[name]) for name in _FILES if cluster[name]})
     return Watch(

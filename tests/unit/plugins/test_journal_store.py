@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from fake_config_maps import FakeConfigMaps
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal as record
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import FakeClock
@@ -15,6 +14,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
     JournalStore,
     find_application,
 )
+from tests.unit.plugins.fake_config_maps import FakeConfigMaps
 
 VERSIONS = {"stable": "5.0", "candidate": "5.1"}
 PLAN: dict[str, Any] = {"release_stages": [{"name": "canary"}, {"name": "expand"}]}

@@ -89,7 +89,8 @@ def test_a_given_start_is_t() -> None:
     st.floats(0.001, 10),
 )
 def test_any_gaps_and_lengths_keep_order_and_proportion(parts: list[tuple[int, int]], first: int, scale: float) -> None:
-    stages, at = [], first
+    stages: list[dict[str, Any]] = []
+    at = first
     for number, (gap, minutes) in enumerate(parts):
         stages.append({"name": f"s{number}", "starts": at + gap, "minutes": minutes})
         at += gap + minutes

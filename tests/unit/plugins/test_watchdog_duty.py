@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fake_config_maps import FakeConfigMaps
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal as record
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import watchdog
@@ -22,6 +21,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process, detach
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import TrafficProvider
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog import Duty, relieve, what_to_do
+from tests.unit.plugins.fake_config_maps import FakeConfigMaps
 
 ME = record.Author("ann", "ops1")
 PLAN = {"release_stages": [{"name": "canary"}, {"name": "expand"}]}
