@@ -153,8 +153,8 @@ class TerminalShow:
     def tick(self, left: float) -> None:
         if INTERACTIVE:
             width = min(self._display.columns, 79)
-            bar = bar_line(self._seconds - left, self._seconds, self._clock.now(), self._plan, width)
-            self._display.display(_CLEAR_LINE + bar, screen_only=True, newline=False)
+            line = bar_line(self._seconds - left, self._seconds, self._clock.now(), self._plan, width)
+            self._display.display(_CLEAR_LINE + line, screen_only=True, newline=False)
 
     def close(self) -> None:
         if INTERACTIVE:

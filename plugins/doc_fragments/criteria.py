@@ -34,7 +34,7 @@ options:
         bounds it. A quantile is judged by counts; that P95 is below V(0.5) means that at least 95 % of the requests
         took at most 500 ms.
         Where the bound is not the edge of a bucket, the edge that makes the condition harder to hold is taken.
-      - C(name) tells conditions on the same metric apart.
+      - C(name) is for people; conditions of one name are numbered, and one that is given twice counts once.
       - C(window) replaces the window of the metric.
       - C(min_requests) (V(30), and V(1) for a trigger) and C(min_samples) (V(1) series) are the evidence needed to
         judge; with less the verdict is V(no_evidence).

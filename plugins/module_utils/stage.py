@@ -51,11 +51,9 @@ class Traffic(t.Protocol):
 
     def withdraw(self) -> bool:
         """Give all traffic to stable; whether anything had to change."""
-        ...
 
     def weight(self) -> int:
         """The weight as it stands in the cluster now."""
-        ...
 
 
 class Show(t.Protocol):

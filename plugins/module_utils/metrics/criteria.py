@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
@@ -123,11 +124,20 @@ def _parse_list(
     parsed: list[Condition] = []
     for number, entry in enumerate(data, 1):
         condition = _parse_condition(entry, number, role, prefix, catalogue, known, problems)
-        if condition and any(condition.name == other.name for other in parsed):
-            problems.add(f"{prefix}{role} {condition.name}", "name: is used twice: give each a name of its own")
-        if condition:
+        # Lists of several stages may be put together, so what is said twice is taken once.
+        if condition and condition not in parsed:
             parsed.append(condition)
-    return tuple(parsed)
+    return tuple(_named_apart(parsed))
+
+
+def _named_apart(conditions: t.Iterable[Condition]) -> t.Iterator[Condition]:
+    """The conditions, the second of a name as ``name (2)`` and so on."""
+    taken: set[str] = set()
+    for condition in conditions:
+        names = itertools.chain([condition.name], (f"{condition.name} ({number})" for number in itertools.count(2)))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        yield dataclasses.replace(condition, name=name)
 
 
 def _parse_condition(

@@ -151,11 +151,10 @@ def test_a_placeholder_without_its_version_is_named() -> None:
     assert "metric error_rate: bad: uses $candidate, but versions.candidate is not given" in found
 
 
-def test_two_conditions_need_two_names() -> None:
-    twice = [{"metric": "agents", "below": 70}, {"metric": "agents", "above": 60}]
-    assert problems(criteria=twice) == ["criterion agents: name: is used twice: give each a name of its own"]
-    twice[1]["name"] = "agents_least"
-    assert len(read_conditions(METRICS, twice, versions=VERSIONS).criteria) == 2
+def test_conditions_of_one_name_are_numbered_and_one_given_twice_counts_once() -> None:
+    same = [{"metric": "agents", "below": 70}, {"metric": "agents", "above": 60}, {"metric": "agents", "below": 70}]
+    read = read_conditions(METRICS, same, versions=VERSIONS)
+    assert [(one.name, one.target) for one in read.criteria] == [("agents", "< 70"), ("agents (2)", "> 60")]
 
 
 def test_lists_and_catalogue_must_be_such() -> None:
