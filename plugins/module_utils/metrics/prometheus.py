@@ -154,11 +154,13 @@ class PrometheusSource:
     def check(self, needs: t.Iterable[Need]) -> list[dict[str, t.Any]]:
         """Ask each query once. Raises QueryError naming metric and query, SourceDownError when nobody answers.
 
+        What is needed twice is asked once.
+
         Returns what was asked and how many series answered.
         """
         now = self._now()
         asked = []
-        for metric, window in needs:
+        for metric, window in {(metric.name, window): (metric, window) for metric, window in needs}.values():
             for role in (*metric.queries, *(["freshness"] if metric.freshness else [])):
                 query = metric.promql(role, window, self._versions)
                 answer = self._ask(metric, query, now)

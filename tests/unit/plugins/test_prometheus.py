@@ -259,7 +259,7 @@ def test_options_that_cannot_work_are_named(options: dict[str, t.Any]) -> None:
 
 def test_check_asks_each_query_once(stub: Stub) -> None:
     stub.answers |= {"g": 1, "max(timestamp(g))": NOW}
-    asked = PrometheusSource([stub.url]).check(two_gauges())
+    asked = PrometheusSource([stub.url]).check(two_gauges() * 2)
     assert [(entry["metric"], entry["role"], entry["series"]) for entry in asked] == [
         ("g", "query", 1), ("g", "freshness", 1), ("h", "query", 0), ("h", "freshness", 0),
     ]  # fmt: skip
