@@ -32,6 +32,7 @@ STAGE_KEYS = (
     "criteria",
     "triggers",
     "observe_minutes",
+    "finish_minutes",
     "interval",
     "decision",
     "steps",
@@ -67,6 +68,8 @@ class Stage:
     minutes: float
     weight: float | None
     observe_minutes: float
+    finish_minutes: float
+    extend_minutes: float
     interval: float
     given: Data
 
@@ -246,12 +249,14 @@ def _read_stage(entry: Data, number: int, problems: Problems) -> Stage:
         minutes=minutes,
         weight=_read_weight(where, entry, problems),
         observe_minutes=_number(where, entry, "observe_minutes", problems, 0.0),
+        finish_minutes=_number(where, entry, "finish_minutes", problems, 0.0),
+        extend_minutes=_number(where, entry, "extend_minutes", problems, 0.0),
         interval=_read_interval(where, entry, problems),
         given=entry,
     )
-    if not 0 <= stage.observe_minutes <= max(minutes, 0.0):
-        said = entry["observe_minutes"]
-        problems.add(where, f"observe_minutes: {said!r} is not between 0 and the stage's {minutes:g} minutes")
+    for key in ("observe_minutes", "finish_minutes"):
+        if not 0 <= getattr(stage, key) <= max(minutes, 0.0):
+            problems.add(where, f"{key}: {entry[key]!r} is not between 0 and the stage's {minutes:g} minutes")
     _read_steps(where, entry.get("steps"), minutes, problems)
     _read_decision(where, entry.get("decision"), problems)
     _read_choices(where, entry, problems)
@@ -438,4 +443,6 @@ def _on_the_clock(stage: Stage, scale: float, t_zero: float) -> dict[str, t.Any]
         "planned_end_iso": _iso(end),
         "seconds": stage.minutes * _MINUTE * scale,
         "observe_seconds": stage.observe_minutes * _MINUTE * scale,
+        "finish_seconds": stage.finish_minutes * _MINUTE * scale,
+        "extend_seconds": stage.extend_minutes * _MINUTE * scale,
     }

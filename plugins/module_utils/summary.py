@@ -108,22 +108,33 @@ def _verdict_of(state: str | None) -> str | None:
 
 
 def _measured(result: Json) -> dict[str, t.Any]:
-    """``share`` is a percentage, or what ``traffic_probe`` returned; the rest are numbers of the stage's result."""
-    probe = result.get("share")
-    probe = probe if isinstance(probe, dict) else {"share": probe, **result}
-    low, high = probe.get("interval") or (probe.get("low"), probe.get("high"))
-    agents = result.get("agents")
-    if isinstance(agents, dict):
-        agents = f"{agents.get('active', agents.get('loaded', NONE))}/{agents.get('total', NONE)}"
+    """Numbers of the stage's result; shares are fractions."""
     return {
-        "share": _number(probe.get("share")),
-        "share_low": _number(low),
-        "share_high": _number(high),
-        "share_requests": _number(probe.get("requests", probe.get("asked"))),
+        **_share_of(result.get("share")),
         "error_rate": _value(result, "error_rate"),
         "p95": _value(result, "p95"),
-        "agents": None if agents in (None, "") else str(agents),
+        "agents": _agents_of(result.get("agents")),
     }
+
+
+def _share_of(share: t.Any) -> dict[str, float | None]:
+    """The share given as a fraction, as ``{share, low, high, requests}``, or as ``traffic_probe`` answers (percent)."""
+    probe = share if isinstance(share, dict) else {"share": share}
+    unit = 0.01 if "interval" in probe else 1.0
+    low, high = probe.get("interval") or (probe.get("low"), probe.get("high"))
+    found = {"share": _number(probe.get("share")), "share_low": _number(low), "share_high": _number(high)}
+    asked = _number(probe.get("requests", probe.get("asked")))
+    return {**{key: value if value is None else value * unit for key, value in found.items()}, "share_requests": asked}
+
+
+def _agents_of(agents: t.Any) -> str | None:
+    """``61/61``, given as text, as a number, or as ``{active, total}``; None where the active ones are not known."""
+    if not isinstance(agents, dict):
+        return None if agents in (None, "") else str(agents)
+    active, total = _number(agents.get("active")), _number(agents.get("total"))
+    if active is None:
+        return None
+    return f"{active:g}" if total is None else f"{active:g}/{total:g}"
 
 
 def _value(result: Json, name: str) -> float | None:
@@ -180,9 +191,9 @@ def _span(start: float | None, end: float | None) -> str:
 def _share(stage: Json, interval: bool) -> str:
     if stage["share"] is None:
         return NONE
-    text = f"{stage['share']:.1f} %"
+    text = f"{100 * stage['share']:.1f} %"
     if interval and stage["share_low"] is not None and stage["share_high"] is not None:
-        text += f" ({stage['share_low']:.1f}–{stage['share_high']:.1f})"
+        text += f" ({100 * stage['share_low']:.1f}–{100 * stage['share_high']:.1f})"
     return text
 
 

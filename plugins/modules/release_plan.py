@@ -61,13 +61,15 @@ options:
       - C(weight) is the percentage of requests meant for the candidate in this stage. Weights may only grow.
       - C(steps) is a list of C(name) and C(minutes) which together are not longer than the stage.
       - C(criteria) and C(triggers) are conditions on O(metrics).
+      - C(finish_minutes) are kept free at the stage's end for what is done after the hold, C(extend_minutes) is by how
+        much the hold may be longer than planned.
       - C(observe_minutes) is for how long of the stage the criteria must hold, C(interval) the time between two looks,
         not scaled.
       - C(decision) has an C(owner) and names under C(otherwise) what is done if the answer is no.
       - C(on_interrupt), C(on_trigger), C(on_no_evidence), C(on_source_down) are V(roll_back), V(hold) or, but for the
         first, V(fail).
       - Also C(title), C(description), C(owner), C(deployment), C(candidate_replicas), C(stable_replicas),
-        C(tolerance), C(extend_minutes) and C(checks).
+        C(tolerance) and C(checks).
     type: raw
     required: true
   time_scale:
@@ -162,7 +164,8 @@ seconds:
 stages:
   description:
     - The stages as given, with C(planned_start) and C(planned_end) (unix time, and ISO 8601 with C(_iso) after the
-      name), C(plan_start) and C(plan_end) such as V(T+30), and C(seconds) and C(observe_seconds) of wall time.
+      name), C(plan_start) and C(plan_end) such as V(T+30), and C(seconds), C(observe_seconds), C(finish_seconds)
+      and C(extend_seconds) of wall time.
   returned: success
   type: list
   elements: dict

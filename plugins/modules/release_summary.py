@@ -19,9 +19,9 @@ options:
   journal:
     description:
       - The journal as M(claude_enhancer.rollout.release_journal) returned it under C(journal).
-      - Of a stage's result C(weight), C(share) (a percentage, or the whole result of
-        M(claude_enhancer.rollout.traffic_probe)), C(error_rate) (a fraction), C(p95) (seconds), C(agents) and
-        C(verdict) are shown; a value that is missing is looked for under C(judgements), and else shown as a dash.
+      - Of a stage's result C(weight), C(share) (a fraction, C(share), C(low), C(high) and C(requests),
+        or the whole result of M(claude_enhancer.rollout.traffic_probe)), C(error_rate) (a fraction),
+        C(p95) (seconds), C(agents) and C(verdict) are shown; a value that is missing is looked for under C(judgements), and else shown as a dash.
       - Without it the journal is read from the cluster.
     type: dict
   application:
@@ -78,8 +78,8 @@ state:
 stages:
   description:
     - The stages as data. Times of the plan are seconds from T (C(planned_start), C(planned_end), C(actual_start),
-      C(actual_end)), C(seconds) is wall time, C(share) is a percentage, C(error_rate) a
-      fraction, C(p95) is in seconds.
+      C(actual_end)), C(seconds) is wall time, C(share) and C(error_rate) are fractions,
+      C(p95) is in seconds.
   returned: success
   type: list
   elements: dict

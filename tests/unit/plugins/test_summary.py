@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ RESULT = {
     "share": {"share": 5.12, "interval": [4.2, 6.04], "asked": 400},
     "error_rate": 0.0002,
     "p95": 0.061,
-    "agents": "61/61",
+    "agents": {"active": 61.0, "total": 61},
 }
 
 
@@ -49,12 +50,7 @@ def test_the_table_shows_plan_and_fact_in_aligned_columns() -> None:
         "NOT FINISHED: run deploy.yml to go on, or rollback.yml to take it back.",
     ]
     canary = summary.stages[0]
-    assert (canary["planned_end"], canary["seconds"], canary["share"], canary["share_requests"]) == (
-        1800,
-        18,
-        5.12,
-        400,
-    )
+    assert (canary["planned_end"], canary["seconds"], canary["share_requests"]) == (1800, 18, 400)
     assert not summary.good
 
 
@@ -69,6 +65,13 @@ def test_the_last_line_says_how_it_ended() -> None:
     assert back.lines[-1] == "ROLLED BACK: 5.0 serves all traffic after 0:31; reason: error_rate_high."
     done = summarise(record.whole(record.closed(release(), record.DONE, ME, ZERO + 65)))
     assert (done.outcome, done.good) == ("DONE: 5.1 serves all traffic after 1:05.", True)
+
+
+def test_a_share_is_read_as_a_fraction_and_as_the_probe_answers() -> None:
+    probe = {"share": 5.12, "interval": [4.2, 6.04], "asked": 400}
+    for share in (0.0512, {"share": 0.0512, "low": 0.042, "high": 0.0604, "requests": 400}, probe):
+        stage = summarise(record.whole(release({"share": share}))).stages[0]
+        assert stage["share"] == pytest.approx(0.0512)
 
 
 def test_measurements_are_found_among_the_judgements() -> None:
