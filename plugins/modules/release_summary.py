@@ -19,9 +19,10 @@ options:
   journal:
     description:
       - The journal as M(claude_enhancer.rollout.release_journal) returned it under C(journal).
-      - Of a stage's result C(weight), C(share) (a fraction, C(share), C(low), C(high) and C(requests),
-        or the whole result of M(claude_enhancer.rollout.traffic_probe)), C(error_rate) (a fraction),
-        C(p95) (seconds), C(agents) and C(verdict) are shown; a value that is missing is looked for under C(judgements), and else shown as a dash.
+      - Of a stage's result C(weight), C(share) (a fraction, C(share), C(low), C(high) and C(requests), or the whole
+        result of M(claude_enhancer.rollout.traffic_probe)), C(error_rate) (a fraction), C(p95) (seconds), C(agents) and
+        C(verdict) are shown.
+      - A value that is missing is looked for under C(judgements), and else shown as a dash.
       - Without it the journal is read from the cluster.
     type: dict
   application:
