@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rehearsal.cluster.errors import StatusError
@@ -25,6 +25,7 @@ from rehearsal.cluster.schemas import Schema
 
 Object = dict[str, Any]
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What every object has and nobody owns.
 _UNOWNED_METADATA = (
     "name",
@@ -147,12 +148,23 @@ def server_side_apply(
     difference = compare(live, merged, schema)
     touched = _without(difference.added | difference.modified, ignore)
     conflicts = {who: paths & touched for who, paths in ownership.sets.items() if who != manager and paths & touched}
-    if conflicts and not force:
+    if conflicts and not force and not set().union(*conflicts.values()) <= _last_applied(live, schema, manager):
         raise _conflict(conflicts, ownership)
     gone = _without(difference.removed, ignore)
     sets = {who: paths - touched - gone for who, paths in ownership.sets.items() if who != manager}
     sets[manager] = claimed
     return merged, Ownership({who: paths for who, paths in sets.items() if paths}, dict(ownership.times))
+
+
+def _last_applied(live: Object, schema: Schema, manager: Manager) -> Paths:
+    """Fields that ``kubectl apply`` set from the client's side before: ``kubectl`` may take its own fields over."""
+    annotations = live.get("metadata", {}).get("annotations") or {}
+    if manager.name != "kubectl" or LAST_APPLIED not in annotations:
+        return set()
+    try:
+        return owned(json.loads(annotations[LAST_APPLIED]), schema)
+    except ValueError:
+        return set()
 
 
 def _merge(live: Any, config: Any, schema: Schema) -> Any:
@@ -188,7 +200,3 @@ def _conflict(conflicts: dict[Manager, Paths], ownership: Ownership) -> StatusEr
             parts.append(f"conflicts with {who}:" + "".join(f"\n- {shown}" for shown in fields))
     count = f"{len(causes)} conflict{'s' if len(causes) > 1 else ''}"
     return StatusError(409, "Conflict", f"Apply failed with {count}: " + "\n".join(parts), {"causes": causes})
-
-
-def of_subresource(manager: Manager, subresource: str) -> Manager:
-    return replace(manager, subresource=subresource)
