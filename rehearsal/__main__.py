@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -232,6 +233,7 @@ def _kubeconfig(options: argparse.Namespace) -> int:
 def main() -> int:
     options = parser().parse_args()
     run: Callable[[argparse.Namespace], int] = options.run
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(options)
     except (CommandError, faults.FaultError) as error:

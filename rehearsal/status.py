@@ -52,7 +52,10 @@ async def _try(work: Awaitable[Any]) -> Any:
 
 
 def parts_of(home: Path) -> list[dict[str, Any]]:
-    """One entry a part: name, pid, running, processes, memory_bytes (proportional set size), seconds (its age)."""
+    """One entry a part: name, pid, running, memory_bytes (proportional set size), seconds (its age).
+
+    ``pids`` are all processes counted with it: its own and those below it.
+    """
     state = State.load(home)
     if state is None:
         return []
@@ -99,8 +102,7 @@ def _other_children(supervisor: int, covered: set[int]) -> list[dict[str, Any]]:
             name = child.name()
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
-        below = processes.descendants(child.pid)
-        entries.append(_entry_of(Part(f"{name}" if not below else f"{name} + {len(below)} below", identity), below))
+        entries.append(_entry_of(Part(name, identity), processes.descendants(child.pid)))
     return entries
 
 
@@ -191,7 +193,7 @@ def table(facts: dict[str, Any]) -> str:
     sections = [
         f"{facts['name']}: {'running' if facts['running'] else 'not running'}, "
         f"{facts['memory_bytes'] / MIB:.0f} MiB, {facts['home']}",
-        _columns(["part", "pid", "MiB", "up"], [_part_row(part) for part in facts["parts"]]),
+        _columns(["part", "pid", "processes", "MiB", "up"], [_part_row(part) for part in facts["parts"]]),
         _section(facts["deployments"], ["deployment", "version", "ready/desired"], _deployment_row),
         _section(facts["routes"], ["route", "weights"], _route_row),
         f"entry service selects {_pairs(facts['entry_selector'])}",
@@ -209,8 +211,14 @@ def _section(rows: Any, head: list[str], row: Any) -> str:
 
 def _part_row(part: dict[str, Any]) -> list[str]:
     if not part["running"]:
-        return [part["name"], str(part["pid"]), "-", "ended"]
-    return [part["name"], str(part["pid"]), f"{part['memory_bytes'] / MIB:.0f}", f"{part['seconds']:.0f} s"]
+        return [part["name"], str(part["pid"]), "0", "-", "ended"]
+    return [
+        part["name"],
+        str(part["pid"]),
+        str(len(part["pids"])),
+        f"{part['memory_bytes'] / MIB:.0f}",
+        f"{part['seconds']:.0f} s",
+    ]
 
 
 def _deployment_row(entry: dict[str, Any]) -> list[str]:

@@ -47,15 +47,16 @@ def start(world: World, rate: int, duration: float, sessions: int = 0) -> None:
     _process_file(world.home).write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
 
 
-def foreground(world: World, rate: int, duration: float, sessions: int) -> int:
-    """Run load until its time is over or it is interrupted; its exit code."""
-    process = subprocess.Popen(_command(world, rate, duration, sessions), cwd=REPOSITORY)
+def foreground(world: World, rate: int, duration: float, sessions: int) -> None:
+    """Run load until its time is over; an interrupt ends it early."""
+    env = os.environ | {MARKER: str(world.home)}
+    process = subprocess.Popen(_command(world, rate, duration, sessions), cwd=REPOSITORY, env=env)
     while True:
         try:
-            return process.wait()
+            process.wait()
+            return
         except KeyboardInterrupt:
-            # The terminal has told the load too: it ends by itself, after its numbers.
-            continue
+            process.send_signal(signal.SIGTERM)
 
 
 def stop(world: World) -> None:

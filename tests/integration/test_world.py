@@ -6,10 +6,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ import pytest
 from rehearsal import processes
 from rehearsal.state import State
 from rehearsal.world import EDGE_HOSTNAME, World
-from tests.integration.world_fixture import rehearsal, start_world, world  # noqa: F401
+from tests.integration.world_fixture import REPOSITORY, rehearsal, start_world, world  # noqa: F401
 
 GIBIBYTE = 1024**3
 START_LIMIT = 15.0
@@ -34,6 +38,19 @@ def _status(place: World) -> dict[str, object]:
     assert code == 0, text
     facts: dict[str, object] = json.loads(text)
     return facts
+
+
+def _ready(place: World) -> int:
+    deployments = _status(place)["deployments"]
+    assert isinstance(deployments, list)
+    return int(deployments[0]["ready"])
+
+
+def _wait_until(holds: Callable[[], bool], timeout: float = 40.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.2)
 
 
 def _ask(place: World, path: str, host: str = EDGE_HOSTNAME) -> tuple[int, str]:
@@ -122,6 +139,17 @@ def test_a_fault_for_nobody_names_who_is_there(world: World) -> None:  # noqa: F
     assert "claude-enhancer-blue-" in text
 
 
+def test_a_crashing_pod_can_be_healed(world: World) -> None:  # noqa: F811
+    pods = f"http://{world.host}:9090/api/v1/query?query=up%7Bjob%3D%22app%22%7D"
+    with urllib.request.urlopen(pods, timeout=5) as answer:
+        pod = json.load(answer)["data"]["result"][0]["metric"]["pod"]
+    assert _on(world, "fault", "crash", "--pod", pod)[0] == 0
+    _wait_until(lambda: _ready(world) == 1)
+    code, text = _on(world, "fault", "heal", "--pod", pod)
+    assert (code, text) == (0, f"{pod} (5.0): took {{}}\n")
+    _wait_until(lambda: _ready(world) == 2)
+
+
 def test_load_in_the_background_counts_its_requests(world: World) -> None:  # noqa: F811
     assert _on(world, "load", "--rate", "100", "--background")[0] == 0
     time.sleep(1.5)
@@ -162,6 +190,43 @@ def test_down_leaves_nothing_and_can_be_said_twice(tmp_path: Path) -> None:
     assert _remains(place) == {}
     assert _on(place, "down") == (0, f"There is no rehearsal cluster {place.name!r}.\n")
     assert _on(place, "status")[0] == 1
+
+
+def test_two_commands_start_one_world(tmp_path: Path) -> None:
+    name = f"test-twice-{os.getpid()}"
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            ups = [pool.submit(start_world, name, tmp_path, "--blue-replicas", "1") for _ in range(2)]
+        first, second = (started.result() for started in ups)
+        assert first == second
+    finally:
+        down = rehearsal("down", "--name", name, base=tmp_path)
+    assert down.returncode == 0, down.stderr
+    assert _remains(first) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    name = f"test-interrupted-{os.getpid()}"
+    command = [sys.executable, "-m", "rehearsal", "up", "--name", name, "--block", "153"]
+    env = os.environ | {"REHEARSAL_HOME": str(tmp_path)}
+    started = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    with started.stdout:
+        assert "API server ready" in started.stdout.readline() + started.stdout.readline()
+        place = World.load(tmp_path / name)
+        started.send_signal(number)
+        started.stdout.read()
+    assert started.wait(30) == 130
+    assert _remains(place) == {}
+
+
+def test_a_pod_range_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REHEARSAL_POD_CIDR", "10.0.0.1/8")
+    result = rehearsal("up", "--name", "test-range", base=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "rehearsal: REHEARSAL_POD_CIDR: 10.0.0.1/8 has host bits set\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_start_that_fails_says_why_and_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
