@@ -196,7 +196,7 @@ unrecognised:
   returned: always
   type: int
   sample: 0
-failed:
+failures:
   description: Requests without an answer, or answered with a status of 500 and more.
   returned: always
   type: int

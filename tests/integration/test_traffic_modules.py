@@ -335,16 +335,18 @@ def test_two_writers_leave_a_weight_that_one_of_them_asked_for(api: Api, tmp_pat
 def test_the_probe_proves_and_doubts_at_an_edge(tmp_path: Path) -> None:
     draw = random.Random(1)
 
-    def answer(_request: Request) -> Reply:
-        return Reply(headers={"x-claude-version": "5.1" if draw.random() < 0.2 else "5.0"})
+    def answer(request: Request) -> Reply:
+        status = 500 if request.path == "/broken" else 200
+        return Reply(status, headers={"x-claude-version": "5.1" if draw.random() < 0.2 else "5.0"})
 
     with serve(answer) as url:
-        proven, doubted, looked = play(
-            tmp_path, [probe(url, expect_weight=20), probe(url, expect_weight=50, within=0.5), probe(url)], "--check"
-        )
+        tasks = [probe(url, expect_weight=20), probe(url, expect_weight=50, within=0.5), probe(url, path="broken")]
+        proven, doubted, broken = play(tmp_path, tasks, "--check")
     assert not proven["changed"]
     assert proven["interval"][0] <= 20 <= proven["interval"][1]
     assert proven["stable"] + proven["candidate"] == proven["asked"] == 200
     assert (doubted["error"], doubted["expected"]) == ("not_routed", 50)
     assert "of 200 answers came from the candidate" in doubted["msg"]
-    assert looked["statuses"] == {"200": 200}
+    # Counting failures is what the probe is for, so they don't fail the task.
+    assert not broken.get("failed")
+    assert (broken["failures"], broken["statuses"]) == (200, {"500": 200})

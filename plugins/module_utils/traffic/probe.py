@@ -52,7 +52,7 @@ class Versions:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Counts of one round of requests. ``failed`` had no answer or a status of 500 and more, whoever gave it.
+    """Counts of one round of requests. ``failures`` had no answer or a status of 500 and more, whoever gave it.
 
     ``unrecognised`` are requests that no side can be named for. ``latency`` holds seconds of requests with an answer.
     """
@@ -60,7 +60,7 @@ class Sample:
     stable: int
     candidate: int
     unrecognised: int
-    failed: int
+    failures: int
     statuses: t.Mapping[str, int]
     errors: tuple[str, ...]
     latency: tuple[float, ...]
@@ -152,7 +152,7 @@ def count(answers: t.Sequence[Answer], versions: Versions, seconds: float) -> Sa
         stable=stable,
         candidate=candidate,
         unrecognised=len(answers) - stable - candidate,
-        failed=sum(answer.status == 0 or answer.status >= 500 for answer in answers),
+        failures=sum(answer.status == 0 or answer.status >= 500 for answer in answers),
         statuses=dict(collections.Counter(str(answer.status or "no answer") for answer in answers)),
         errors=tuple(sorted({answer.error for answer in answers if answer.error}))[:5],
         latency=tuple(sorted(answer.seconds for answer in answers if answer.status)),
@@ -214,7 +214,7 @@ def as_result(sample: Sample, looks: int, expectation: Expectation) -> dict[str,
         "stable": sample.stable,
         "candidate": sample.candidate,
         "unrecognised": sample.unrecognised,
-        "failed": sample.failed,
+        "failures": sample.failures,
         "statuses": dict(sample.statuses),
         "errors": list(sample.errors),
         "latency": latency,

@@ -95,7 +95,7 @@ def test_a_true_split_is_hardly_ever_doubted(weight: int, seed: int) -> None:
 def test_counts_keep_failures_apart_from_sides() -> None:
     answers = [Answer(200, 0.1, "5.0"), Answer(500, 0.2, "5.1"), Answer(200, 0.3, "4.9"), Answer(0, 5.0, error="gone")]
     found = count(answers, VERSIONS, 1.0)
-    assert (found.stable, found.candidate, found.unrecognised, found.failed) == (1, 1, 2, 2)
+    assert (found.stable, found.candidate, found.unrecognised, found.failures) == (1, 1, 2, 2)
     assert found.statuses == {"200": 2, "500": 1, "no answer": 1}
     assert found.latency == (0.1, 0.2, 0.3)
     assert found.share == 50
@@ -174,7 +174,7 @@ def test_the_edge_is_asked_as_told_and_without_a_memory() -> None:
         result = probe(
             options(url, host="shop.example.com", path="health", headers={"x-a": 1}, expect_weight=100), SystemClock()
         )
-    assert (result["share"], result["candidate"], result["failed"], result["looks"]) == (100, 40, 0, 1)
+    assert (result["share"], result["candidate"], result["failures"], result["looks"]) == (100, 40, 0, 1)
     assert {(request.path, request.headers["host"], request.headers["x-a"]) for request in seen} == {
         ("/health", "shop.example.com", "1")
     }
@@ -238,7 +238,7 @@ def test_an_edge_that_is_not_there_is_named(expect_weight: int | None) -> None:
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
         with pytest.raises(SourceDownError, match=r"url: none of 40 requests was answered .*refused") as caught:
             probe(options(url, expect_weight=expect_weight, within=0.3), SystemClock())
-    assert caught.value.details["failed"] == 40
+    assert caught.value.details["failures"] == 40
 
 
 @pytest.mark.parametrize(
