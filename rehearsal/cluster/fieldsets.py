@@ -124,6 +124,8 @@ def _compare(old: Any, new: Any, schema: Schema, path: Path, into: Difference) -
                 pair = (_MISSING, below) if old is _MISSING else (below, _MISSING)
                 _compare(*pair, shape, (*path, element), into)
         return
+    if old == new:
+        return
     if _is_tree(new, schema) and (old is None or _is_tree(old, schema)):
         before, after = children(old, schema) if old else {}, children(new, schema)
         for element in before.keys() | after.keys():
@@ -132,8 +134,7 @@ def _compare(old: Any, new: Any, schema: Schema, path: Path, into: Difference) -
             right = after[element][0] if element in after else _MISSING
             _compare(left, right, shape, (*path, element), into)
         return
-    if old != new:
-        into.modified.add(path)
+    into.modified.add(path)
 
 
 def remove(value: Any, schema: Schema, gone: Paths, kept: Paths) -> Any:

@@ -145,7 +145,7 @@ class Operations:
         if kind == APPLY_PATCH:
             return self._apply(resource, namespace, name, body, options, subresource)
         old = self.read(resource, namespace, name)
-        target = to_scale(old) if subresource == "scale" else copy.deepcopy(old)
+        target = to_scale(old) if subresource == "scale" else old
         schema = resource.types
         if kind == JSON_PATCH:
             new = json_patch(target, body)
@@ -555,7 +555,7 @@ def _quality(spec: Object) -> str:
 
 def _in_storage_version(item: Object, resource: Resource, registry: Registry) -> Object:
     if not resource.storage or resource.storage == resource.version:
-        return copy.deepcopy(item)
+        return item
     return convert(copy.deepcopy(item), _known(registry, resource.group, resource.storage, resource.plural))
 
 
