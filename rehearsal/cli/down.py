@@ -76,6 +76,11 @@ def _close_pod_range(home: Path) -> None:
 
 def remove_folder(home: Path) -> None:
     """Remove a world's folder. Raises CommandError for a folder that is none."""
+    if not home.exists():
+        return
     if any(home.iterdir()) and not (home / "world.json").exists():
         raise CommandError(f"{home} holds something that is no rehearsal cluster; it stays as it is")
-    shutil.rmtree(home)
+    # Another command may be at it too: what is gone already is no error, what stays is.
+    shutil.rmtree(home, ignore_errors=True)
+    if home.exists():
+        shutil.rmtree(home)

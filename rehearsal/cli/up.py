@@ -96,6 +96,8 @@ def _follow(home: Path, supervisor: subprocess.Popen[bytes]) -> None:
             if step.kind == "failed":
                 raise CommandError(_failure(step.text, Path(step.log)))
             print(f"  {step.seconds:5.1f} s  {step.text}", flush=True)
+        if supervisor.returncode == 0:
+            raise CommandError("the rehearsal cluster was taken down by another command before it was up")
         if ended:
             message = f"the supervisor ended with {supervisor.returncode}"
             raise CommandError(_failure(message, home / "logs" / "supervisor.log"))
