@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -78,7 +79,7 @@ def _custom_column(column: Object) -> Column:
         if kind == "date":
             return duration(value) if value else None
         if isinstance(value, (dict, list)):
-            return str(value)
+            return json.dumps(value, separators=(",", ":"))
         return value if value is None or isinstance(value, (str, int, bool)) else str(value)
 
     return column["name"], kind, column.get("priority", 0), show
