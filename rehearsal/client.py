@@ -193,7 +193,9 @@ class Informer:
 
     async def _list_and_watch(self) -> None:
         listed = await self.client.get(self.path, **self.params)
-        fresh = {_key(item): item for item in listed["items"]}
+        # Items of a list come without the fields that the list has for all of them.
+        common = {"apiVersion": listed["apiVersion"], "kind": listed["kind"].removesuffix("List")}
+        fresh = {_key(item): common | item for item in listed["items"]}
         for key in set(self.objects) - set(fresh):
             await self._tell("DELETED", self.objects.pop(key))
         for key, item in fresh.items():

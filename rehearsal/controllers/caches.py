@@ -13,7 +13,7 @@ Listener = Callable[[Object], None]
 
 
 class Collection(Informer):
-    """An informer of one kind. Items get their apiVersion and kind, which lists leave out."""
+    """An informer of one kind, with any number of listeners."""
 
     def __init__(self, client: KubeClient, api_version: str, kind: str, plural: str) -> None:
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
@@ -24,8 +24,6 @@ class Collection(Informer):
         self.deletion_listeners: list[Listener] = []
 
     def _changed(self, event: str, item: Object) -> None:
-        item.setdefault("apiVersion", self.api_version)
-        item.setdefault("kind", self.kind)
         for listener in self.listeners:
             listener(item)
         if event == "DELETED":

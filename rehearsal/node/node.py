@@ -122,7 +122,6 @@ class Node:
             self._take_on(pod)
 
     def _take_on(self, pod: Object) -> None:
-        pod = pod | {"apiVersion": "v1", "kind": "Pod"}
         uid = pod["metadata"]["uid"]
         folder = self._world.home / "pods" / uid
         worker = PodWorker(pod, self._client, self._means, self._pool, folder, self._world.host)

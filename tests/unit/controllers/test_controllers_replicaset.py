@@ -105,7 +105,13 @@ def test_counts() -> None:
 
 @pytest.mark.parametrize(
     ("operator", "values", "holds"),
-    [("In", ["x"], True), ("In", ["y"], False), ("NotIn", ["y"], True), ("Exists", None, True), ("DoesNotExist", None, False)],
+    [
+        ("In", ["x"], True),
+        ("In", ["y"], False),
+        ("NotIn", ["y"], True),
+        ("Exists", None, True),
+        ("DoesNotExist", None, False),
+    ],
 )
 def test_label_expressions(operator: str, values: list[str] | None, holds: bool) -> None:
     expression = {"key": "app", "operator": operator, "values": values}

@@ -17,7 +17,10 @@ POD = {
     "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "2"}}}]},
 }
 OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
-    ("ConfigMap", "one"): {"data": {"a.md": "A", "b.md": "B"}, "binaryData": {"raw": base64.b64encode(b"\xff").decode()}},
+    ("ConfigMap", "one"): {
+        "data": {"a.md": "A", "b.md": "B"},
+        "binaryData": {"raw": base64.b64encode(b"\xff").decode()},
+    },
     ("ConfigMap", "two"): {"data": {"c.md": "C"}},
     ("Secret", "key"): {"data": {"token": base64.b64encode(b"hush").decode()}},
 }
