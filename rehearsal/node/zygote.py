@@ -74,7 +74,7 @@ class Zygote:
             while True:
                 for key, _ in self._selector.select():
                     key.data()
-        except (EOFError, OSError):
+        except (EOFError, ConnectionError):
             pass
         finally:
             for child in self._children.values():
@@ -120,6 +120,9 @@ class Zygote:
 
     def _copy(self, child: Child, stream: Stream) -> bool:
         """Write what a stream has to the log; False when there is nothing (more) to read."""
+        if stream not in child.streams:
+            # The container ended, and its streams were closed, since this was found readable.
+            return False
         try:
             received = os.read(stream.fd, CHUNK)
         except BlockingIOError:

@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve on POD_IP:8080 after START_SECONDS; CRASH_AFTER seconds later end with 3; on SIGTERM end in TERM_SECONDS."""
+    """Serve on POD_IP:8080 after START_SECONDS, or end with 3 after CRASH_AFTER; SIGTERM ends it in TERM_SECONDS."""
     print(f"starting {os.environ['POD_NAME']}", flush=True)
     signal.signal(signal.SIGTERM, end)
     time.sleep(float(os.environ.get("START_SECONDS", "0")))

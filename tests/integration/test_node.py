@@ -250,8 +250,8 @@ def test_a_deletion_without_grace_is_at_once(cluster: Cluster) -> None:
 
 def test_memory_beyond_the_limit_ends_the_container(cluster: Cluster) -> None:
     eat = ["python3", "-c", "import time; kept = bytearray(b'x') * 200_000_000; time.sleep(60)"]
-    limits = {"resources": {"limits": {"memory": "64Mi"}}}
-    start(cluster, pod("greedy", image="busybox:1", command=eat, **limits))
+    limits = {"limits": {"memory": "64Mi"}}
+    start(cluster, pod("greedy", image="busybox:1", command=eat, resources=limits))
     cluster.wait(lambda: "OOMKilled" in json.dumps(state(cluster, "greedy")), 15)
     remove(cluster, "greedy")
 

@@ -31,10 +31,9 @@ def pod(name: str, *, ready: bool = True, terminating: bool = False, port: int =
     }
 
 
-def conditions(body: Object) -> list[tuple[bool, bool, bool]]:
-    return [
-        tuple(each["conditions"][name] for name in ("ready", "serving", "terminating")) for each in body["endpoints"]
-    ]  # type: ignore[misc]
+def conditions(body: Object) -> list[tuple[bool, ...]]:
+    names = ("ready", "serving", "terminating")
+    return [tuple(each["conditions"][name] for name in names) for each in body["endpoints"]]
 
 
 def test_a_named_port_is_the_containers_own() -> None:

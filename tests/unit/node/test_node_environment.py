@@ -70,7 +70,7 @@ def test_fields(path: str, value: str) -> None:
 
 
 def test_an_unknown_field_is_named() -> None:
-    with pytest.raises(ConfigError, match="unsupported fieldPath: spec.secret"):
+    with pytest.raises(ConfigError, match=r"unsupported fieldPath: spec\.secret"):
         source(fieldRef={"fieldPath": "spec.secret"})
 
 

@@ -118,6 +118,15 @@ def test_what_a_container_started_ends_with_it(tmp_path: Path) -> None:
     assert wait_gone([int(lines(tmp_path)[0][2])]) == []
 
 
+def test_many_processes_that_end_at_once_are_all_told_and_heard(tmp_path: Path) -> None:
+    async def work(runtime: Runtime) -> list[int]:
+        what = [spec(tmp_path, "sh", "-c", "sleep 0.2; echo last words; exit 5") for _ in range(40)]
+        return await asyncio.gather(*(to_end(runtime, each) for each in what))
+
+    assert with_runtime(tmp_path, work) == [5] * 40
+    assert lines(tmp_path) == [["stdout", "F", "last words"]] * 40
+
+
 def test_a_dead_zygote_ends_its_processes_and_is_replaced(tmp_path: Path) -> None:
     async def work(runtime: Runtime) -> tuple[int, Process, int]:
         process = await runtime.start(spec(tmp_path, "sleep", "60"))
