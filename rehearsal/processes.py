@@ -1,6 +1,6 @@
 """Start, find, measure and stop the operating system processes of a world.
 
-Every process of a world carries the world's folder in its environment (``REHEARSAL_WORLD``), so that what belongs to
+Every process of a world carries the world's folder in its environment (``REHEARSAL_PART_OF``), so that what belongs to
 a world can be found even after its supervisor was killed, and a process that merely got a recycled id is never hit.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-MARKER = "REHEARSAL_WORLD"
+MARKER = "REHEARSAL_PART_OF"
 LISTEN_STATE = "0A"
 
 

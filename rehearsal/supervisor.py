@@ -132,6 +132,7 @@ class Supervisor:
         self.waiting_for.append(text)
         result = await work
         self.waiting_for.remove(text)
+        log.info("%s", text)
         self.progress.tell(text)
         return result
 

@@ -22,7 +22,7 @@ def take_down(home: Path, keep: bool) -> bool:
 
     True when there was something to take away. Raises CommandError when something can't be.
     """
-    found = home.exists()
+    found = home.exists() or bool(processes.of_world(home))
     written = State.load(home)
     if written is not None:
         written.supervisor.signal(signal.SIGTERM)
@@ -33,10 +33,10 @@ def take_down(home: Path, keep: bool) -> bool:
     sockets = _sockets(home)
     if sockets:
         raise CommandError(f"something of the world still listens on {', '.join(sockets)}")
-    if found:
+    if home.exists():
         postgres.remove_remains(home)
         _close_pod_range(home)
-    if found and not keep:
+    if not keep:
         remove_folder(home)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,14 @@ def test_two_commands_start_one_world(tmp_path: Path) -> None:
         down = rehearsal("down", "--name", name, base=tmp_path)
     assert down.returncode == 0, down.stderr
     assert _remains(first) == {}
+
+
+def test_down_finds_a_world_whose_folder_was_deleted(tmp_path: Path) -> None:
+    place = start_world(f"test-deleted-{os.getpid()}", tmp_path, "--blue-replicas", "1")
+    shutil.rmtree(place.home)
+    code, text = _on(place, "down")
+    assert (code, "is down after" in text) == (0, True), text
+    assert _remains(place) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
