@@ -22,7 +22,10 @@ def take_down(home: Path, keep: bool) -> bool:
 
     True when there was something to take away. Raises CommandError when something can't be.
     """
-    found = home.exists() or bool(processes.of_world(home))
+    running = processes.of_world(home)
+    if not running:
+        _refuse_foreign(home)
+    found = home.exists() or bool(running)
     written = State.load(home)
     if written is not None:
         written.supervisor.signal(signal.SIGTERM)
@@ -37,7 +40,7 @@ def take_down(home: Path, keep: bool) -> bool:
         postgres.remove_remains(home)
         _close_pod_range(home)
     if not keep:
-        remove_folder(home)
+        _remove(home)
     return found
 
 
@@ -74,13 +77,14 @@ def _close_pod_range(home: Path) -> None:
             subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
 
 
-def remove_folder(home: Path) -> None:
-    """Remove a world's folder. Raises CommandError for a folder that is none."""
-    if not home.exists():
-        return
-    if any(home.iterdir()) and not (home / "world.json").exists():
+def _refuse_foreign(home: Path) -> None:
+    """Raises CommandError for a folder that no world is in: it is not ours to remove."""
+    if home.exists() and any(home.iterdir()) and not (home / "world.json").exists():
         raise CommandError(f"{home} holds something that is no rehearsal cluster; it stays as it is")
-    # Another command may be at it too: what is gone already is no error, what stays is.
+
+
+def _remove(home: Path) -> None:
+    """Another command may be at it too: what is gone already is no error, what stays is."""
     shutil.rmtree(home, ignore_errors=True)
     if home.exists():
         shutil.rmtree(home)

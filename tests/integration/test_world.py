@@ -238,6 +238,17 @@ def test_a_pod_range_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_no_world_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    treasure = tmp_path / "mine" / "treasure"
+    treasure.write_text("gold")
+    for command in ("up", "down"):
+        result = rehearsal(command, "--name", "mine", base=tmp_path)
+        assert result.returncode == 1
+        assert "no rehearsal cluster" in result.stderr
+    assert treasure.read_text() == "gold"
+
+
 def test_a_start_that_fails_says_why_and_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     result = rehearsal("up", "--name", "test-fails", "--block", "152", base=tmp_path)
