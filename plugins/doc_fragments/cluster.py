@@ -77,5 +77,6 @@ options:
     type: float
     default: 10.0
 requirements:
-  - kubernetes >= 24.2.0 (Python package)
+  - kubernetes >= 29.0.0 (Python package)
+  - urllib3 >= 2.0 (Python package)
 """

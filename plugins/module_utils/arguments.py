@@ -26,7 +26,6 @@ class ArgumentSpec:
     required_together: Rules = ()
     required_one_of: Rules = ()
     required_if: Rules = ()
-    required_by: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
 
     def merge(self, *others: ArgumentSpec) -> ArgumentSpec:
         """All options and rules of this and the others; the same option twice is a programming error."""
@@ -41,7 +40,6 @@ class ArgumentSpec:
                 required_together=merged.required_together + other.required_together,
                 required_one_of=merged.required_one_of + other.required_one_of,
                 required_if=merged.required_if + other.required_if,
-                required_by={**merged.required_by, **other.required_by},
             )
         return merged
 
@@ -66,5 +64,4 @@ class ArgumentSpec:
             "required_together": list(self.required_together),
             "required_one_of": list(self.required_one_of),
             "required_if": list(self.required_if),
-            "required_by": dict(self.required_by),
         }

@@ -34,13 +34,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs impor
     deployment,
     destination_rule,
     endpoint_slice,
-    event,
-    lease,
-    namespace,
     pod,
-    replica_set,
-    secret,
-    self_subject_access_review,
     service,
     virtual_service,
 )
@@ -67,13 +61,7 @@ __all__ = [
     "deployment",
     "destination_rule",
     "endpoint_slice",
-    "event",
-    "lease",
-    "namespace",
     "pod",
-    "replica_set",
-    "secret",
-    "self_subject_access_review",
     "service",
     "virtual_service",
 ]
@@ -177,17 +165,11 @@ class Cluster:
         except NotFoundError:
             return None
 
-    def list(
-        self,
-        collection: Ref,
-        label_selector: str | t.Mapping[str, str] | None = None,
-        field_selector: str | None = None,
-    ) -> list[dict[str, t.Any]]:
+    def list(self, collection: Ref, label_selector: str | t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
         """All objects of a kind; a mapping as ``label_selector`` means equality of each label."""
         if isinstance(label_selector, t.Mapping):
             label_selector = format_label_selector(label_selector)
-        query = {"labelSelector": label_selector or "", "fieldSelector": field_selector or ""}
-        answer = self._call("GET", collection.collection, query=query)
+        answer = self._call("GET", collection.collection, query={"labelSelector": label_selector or ""})
         return list(answer.get("items") or [])
 
     def create(self, ref: Ref, body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -289,7 +271,7 @@ def _load(configuration: t.Any, options: t.Mapping[str, t.Any]) -> None:
     except Exception as error:  # the loader raises whatever YAML, base64, OS or a login plugin raised
         named = f"kubeconfig {kubeconfig}" if kubeconfig else "kubeconfig"
         asked = f" (context {context})" if context else ""
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise InputError(
             f"{named}{asked}: can't be used to reach a cluster: {reason}; set kubeconfig, or host with api_key"
         ) from error

@@ -242,8 +242,17 @@ def as_labels(selector: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 def as_result(switch: Switch) -> dict[str, t.Any]:
     """Arguments for ``exit_json``."""
-    result = dataclasses.asdict(switch)
-    result["endpoints"] = list(switch.endpoints)
-    result["diff"] = {"before": {"selector": dict(switch.before)}, "after": {"selector": dict(switch.after)}}
-    warnings = result.pop("warnings")
-    return {**result, "warnings": list(warnings)} if warnings else result
+    result = {
+        "changed": switch.changed,
+        "before": dict(switch.before),
+        "after": dict(switch.after),
+        "ready": switch.ready,
+        "endpoints": list(switch.endpoints),
+        "resource_version": switch.resource_version,
+        "diff": {"before": {"selector": dict(switch.before)}, "after": {"selector": dict(switch.after)}},
+    }
+    if switch.seconds is not None:
+        result["seconds"] = switch.seconds
+    if switch.warnings:
+        result["warnings"] = list(switch.warnings)
+    return result

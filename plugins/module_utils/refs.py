@@ -50,23 +50,12 @@ def _ref(api_version: str, kind: str, plural: str, namespace: str, name: str = "
 
 
 deployment = functools.partial(_ref, "apps/v1", "Deployment", "deployments")
-replica_set = functools.partial(_ref, "apps/v1", "ReplicaSet", "replicasets")
 pod = functools.partial(_ref, "v1", "Pod", "pods")
 service = functools.partial(_ref, "v1", "Service", "services")
 config_map = functools.partial(_ref, "v1", "ConfigMap", "configmaps")
-secret = functools.partial(_ref, "v1", "Secret", "secrets")
-event = functools.partial(_ref, "v1", "Event", "events")
 endpoint_slice = functools.partial(_ref, "discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
-lease = functools.partial(_ref, "coordination.k8s.io/v1", "Lease", "leases")
-self_subject_access_review = functools.partial(
-    _ref, "authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", ""
-)
 
 ISTIO_NETWORKING = "networking.istio.io/v1"
-
-
-def namespace(name: str = "") -> Ref:
-    return Ref("v1", "Namespace", "namespaces", "", name)
 
 
 def virtual_service(namespace: str, name: str = "", api_version: str = ISTIO_NETWORKING) -> Ref:

@@ -78,16 +78,12 @@ class TrafficState:
 
     @property
     def weight(self) -> int:
-        """The most that any route gives the candidate; all give the same unless :attr:`uniform` is false.
+        """The most that any route gives the candidate.
 
         Routes with further destinations round their part, so they speak only where there is no other.
         """
         plain = [route for route in self.routes if not route.others]
         return max((route.weight for route in plain or self.routes), default=0)
-
-    @property
-    def uniform(self) -> bool:
-        return len({route.weight for route in self.routes if not route.others}) <= 1
 
 
 @dataclasses.dataclass(frozen=True)

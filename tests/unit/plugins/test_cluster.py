@@ -18,9 +18,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
     Cluster,
     config_map,
     deployment,
-    namespace,
     pod,
-    self_subject_access_review,
     service,
     virtual_service,
 )
@@ -56,9 +54,7 @@ def query(request: Request) -> dict[str, list[str]]:
     [
         (deployment("shop", "a"), "/apis/apps/v1/namespaces/shop/deployments/a"),
         (service("shop"), "/api/v1/namespaces/shop/services"),
-        (namespace("shop"), "/api/v1/namespaces/shop"),
         (virtual_service("s", "v"), "/apis/networking.istio.io/v1/namespaces/s/virtualservices/v"),
-        (self_subject_access_review(), "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
         (pod("", ""), "/api/v1/pods"),
         (service("a/b", "c?d"), "/api/v1/namespaces/a%2Fb/services/c%3Fd"),
     ],

@@ -122,7 +122,6 @@ def test_routes_that_differ_are_brought_together() -> None:
     cluster = make_cluster()
     cluster.put(OBJECT, {"spec": {"http": [route("a", stable=80, candidate=20), route("b", stable=95, candidate=5)]}})
     change = set_weight(provider_of(cluster), 20, limits=Limits(min_ready_ratio=0))
-    assert not change.before.uniform
     assert change.before.weight == 20
     assert weights(cluster) == [[80, 20], [80, 20]]
 
