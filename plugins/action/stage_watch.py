@@ -39,7 +39,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.progress i
     look_line,
     plain,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold, Look, Outcome, Settings
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold, Look, Outcome
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import Settings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import (
     TrafficProvider,
     open_provider,

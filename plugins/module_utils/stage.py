@@ -15,27 +15,28 @@ import math
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Condition, Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
     FAIL,
     NO_EVIDENCE,
     PASS,
-    SOURCE_DOWN,
     Judgement,
     Measurement,
     judge,
     overall,
-    value_of,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_record import History, summary
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import (
+    SLACK,
+    Settings,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_spans import Spans
 
 _TICK = 1.0
 _WITHDRAW_ATTEMPTS = 20
 _WITHDRAW_PAUSE = 0.25
 _HISTORY_POINTS = 500
-# Grid times are sums of floats; a span that is short by less than this is not short.
-_SLACK = 1e-6
 
 
 class Source(t.Protocol):
@@ -62,45 +63,6 @@ class Show(t.Protocol):
     def look(self, look: Look) -> None: ...
 
     def tick(self, left: float) -> None: ...
-
-
-NO_CONDITIONS = Conditions((), ())
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a stage is held. All times are in seconds of the wall clock; ``seconds`` from now to the planned end.
-
-    Criteria must hold over the last ``observe`` seconds. Up to ``extend_by`` seconds are added while they do not.
-    A condition without evidence, or with its source down, for ``grace`` seconds sets off its policy; nothing of that,
-    and no criterion, counts during ``warm_up``. Triggers always do.
-    """
-
-    seconds: float
-    interval: float = 10.0
-    conditions: Conditions = NO_CONDITIONS
-    observe: float = 0.0
-    extend_by: float = 0.0
-    warm_up: float = 0.0
-    grace: float = 60.0
-    on_no_evidence: str = "hold"
-    on_source_down: str = "hold"
-    on_interrupt: str = "roll_back"
-
-    def check(self) -> None:
-        """Raises InputError for times that can't work together."""
-        if self.interval <= 0:
-            raise InputError(f"interval: {self.interval:g} must be more than 0 seconds.")
-        for option in ("observe", "extend_by", "warm_up", "grace"):
-            if getattr(self, option) < 0:
-                raise InputError(f"{option}: {getattr(self, option):g} is negative.")
-        longest = max([self.observe, *(one.lasting or 0.0 for one in self.conditions.criteria)])
-        room = self.seconds + self.extend_by - self.warm_up
-        if self.conditions.criteria and longest > room + _SLACK:
-            raise InputError(
-                f"observe: criteria must hold for {longest:g} s, and the stage has {max(0.0, room):g} s for it "
-                "after warm_up, extend_by included: give it more time, or ask for less."
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,12 +200,12 @@ class Hold:
                 self._withdraw()
             self._conclude(judgement.verdict, policy, f"{reason}: {judgement.reason}")
             return
-        if due + _SLACK < settings.seconds:
+        if due + SLACK < settings.seconds:
             return
         short = self._spans.short(look.judgements, due)
         if not short:
             self._conclude(PASS, "advance", "all criteria held" if settings.conditions.all else "the time is over")
-        elif due + _SLACK >= settings.seconds + settings.extend_by:
+        elif due + SLACK >= settings.seconds + settings.extend_by:
             self._conclude(self._spans.worst(short), "fail", "; ".join(text for _one, text in short))
 
     def _conclude(self, verdict: str, decision: str, reason: str) -> None:
@@ -261,7 +223,7 @@ class Hold:
             elapsed=due,
             left=self._settings.seconds - due,
             judgements=tuple(judge(one, measured[one.metric.name, one.window]) for one in conditions),
-            extended=due > self._settings.seconds + _SLACK,
+            extended=due > self._settings.seconds + SLACK,
         )
 
     def _withdraw(self) -> None:
@@ -315,11 +277,11 @@ class Hold:
     def _next_due(self, due: float) -> float:
         """The next free place on the grid; the planned end and the last end are places too."""
         elapsed = self._clock.monotonic() - self._begin
-        steps = max(1, math.ceil((elapsed - due) / self._settings.interval - _SLACK))
+        steps = max(1, math.ceil((elapsed - due) / self._settings.interval - SLACK))
         self._outcome.skipped += steps - 1
         coming = due + steps * self._settings.interval
         for end in (self._settings.seconds, self._settings.seconds + self._settings.extend_by):
-            if due + _SLACK < end < coming:
+            if due + SLACK < end < coming:
                 return end
         return coming
 
@@ -339,118 +301,6 @@ class Hold:
         return {
             name: summary(metric, whole[name, windows[name]], self._history.points) for name, metric in metrics.items()
         }
-
-
-class Spans:
-    """Since when each condition has been passing, firing, or without a judgement, by the grid's time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._since: dict[tuple[str, str], tuple[str, float]] = {}
-        self._failed: dict[tuple[str, str], str] = {}
-
-    def note(self, due: float, judgements: t.Iterable[Judgement]) -> None:
-        for judgement in judgements:
-            key = _key(judgement.condition)
-            if judgement.verdict != PASS:
-                self._failed[key] = judgement.verdict
-            # What came before the warm-up is over is not counted, save for triggers.
-            if due + _SLACK < self._settings.warm_up and not judgement.fires:
-                self._since.pop(key, None)
-                continue
-            # A source that comes and goes lacks evidence all along.
-            state = judgement.verdict if judgement.verdict in (PASS, FAIL) else NO_EVIDENCE
-            if self._since.get(key, ("", 0.0))[0] != state:
-                self._since[key] = (state, due)
-
-    def lasted(self, condition: Condition, due: float) -> float:
-        """Seconds for which the condition's verdict has been what it is."""
-        since = self._since.get(_key(condition))
-        return due - since[1] if since else 0.0
-
-    def breached(self, judgement: Judgement, due: float) -> bool:
-        """Whether this is a trigger that fires, has for as long as it asks for, and counts."""
-        condition = judgement.condition
-        lasted = self.lasted(condition, due) + _SLACK >= (condition.lasting or 0.0)
-        return judgement.fires and lasted and not condition.advisory
-
-    def expired(self, judgements: t.Iterable[Judgement], due: float) -> t.Iterator[tuple[Judgement, str]]:
-        """Judgements that have lacked evidence or source for as long as is borne, with what to do then."""
-        for judgement in judgements:
-            condition = judgement.condition
-            policy = "hold"
-            if judgement.verdict == NO_EVIDENCE:
-                policy = condition.on_no_evidence or self._settings.on_no_evidence
-            elif judgement.verdict == SOURCE_DOWN:
-                policy = condition.on_source_down or self._settings.on_source_down
-            counted = due + _SLACK >= self._settings.warm_up and not condition.advisory
-            if policy != "hold" and counted and self.lasted(condition, due) + _SLACK >= self._settings.grace:
-                yield judgement, policy
-
-    def short(self, judgements: t.Iterable[Judgement], due: float) -> list[tuple[Judgement, str]]:
-        """Why the stage may not advance: conditions that do not pass, or have not for long enough."""
-        found = []
-        for judgement in judgements:
-            condition = judgement.condition
-            asked = 0.0 if condition.is_trigger else self._asked(condition)
-            if condition.advisory:
-                continue
-            if judgement.verdict != PASS:
-                found.append((judgement, judgement.text))
-            elif (held := self.lasted(condition, due)) + _SLACK < asked:
-                found.append((judgement, f"{condition.role} {condition.name} held for {held:g} of {asked:g} s"))
-        return found
-
-    def worst(self, short: t.Iterable[tuple[Judgement, str]]) -> str:
-        """The verdict for what is short: one that passes at last is judged by what it was before."""
-        verdicts = {
-            one.verdict if one.verdict != PASS else self._failed.get(_key(one.condition), NO_EVIDENCE)
-            for one, _text in short
-        }
-        return next(verdict for verdict in (FAIL, SOURCE_DOWN, NO_EVIDENCE) if verdict in verdicts)
-
-    def _asked(self, condition: Condition) -> float:
-        return self._settings.observe if condition.lasting is None else condition.lasting
-
-
-class History:
-    """Points in time, at most ``limit``: when full, every other one goes and only every other one is taken on."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._stride = 1
-        self._seen = 0
-        self.points: list[dict[str, t.Any]] = []
-
-    def add(self, point: dict[str, t.Any]) -> None:
-        if self._seen % self._stride == 0:
-            self.points.append(point)
-        self._seen += 1
-        if len(self.points) >= self._limit:
-            self.points = self.points[::2]
-            self._stride *= 2
-
-
-def summary(metric: Metric, whole: Measurement, history: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
-    """One metric over a stage: its value from the counts of the whole time, its least and most on single looks."""
-    seen = [value for point in history if (value := point["values"].get(metric.name)) is not None]
-    told: dict[str, t.Any] = {
-        "kind": metric.kind,
-        "unit": metric.unit,
-        "window": whole.window,
-        "value": value_of(metric, whole),
-        "least": min(seen, default=None),
-        "most": max(seen, default=None),
-    }
-    if metric.kind == "ratio" and not whole.problem:
-        told |= {"bad": whole.total - whole.bad if whole.good else whole.bad, "total": whole.total}
-    elif metric.kind == "quantile" and not whole.problem:
-        told["total"] = whole.buckets[-1][1]
-    return told
-
-
-def _key(condition: Condition) -> tuple[str, str]:
-    return condition.role, condition.name
 
 
 def _without(judgement: Judgement) -> str:

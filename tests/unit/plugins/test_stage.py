@@ -17,13 +17,9 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.cr
     read_conditions,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Measurement
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import (
-    History,
-    Hold,
-    Look,
-    Outcome,
-    Settings,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold, Look, Outcome
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_record import History
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import Settings
 
 METRICS: dict[str, t.Any] = {
     "errors": {"kind": "ratio", "bad": "b", "total": "t", "window": "5s"},

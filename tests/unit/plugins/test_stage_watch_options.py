@@ -14,7 +14,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.cr
     Conditions,
     read_conditions,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold, Settings
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import Settings
 
 NOW = 1_790_000_000.0
 SOME = read_conditions({"agents": {"kind": "gauge", "query": "agents"}}, [{"metric": "agents", "at_least": 61}])

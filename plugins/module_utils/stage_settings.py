@@ -1,0 +1,53 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a stage is to be held."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Conditions
+
+# Grid times are sums of floats; a span that is short by less than this is not short.
+SLACK = 1e-6
+
+NO_CONDITIONS = Conditions((), ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a stage is held. All times are in seconds of the wall clock; ``seconds`` from now to the planned end.
+
+    Criteria must hold over the last ``observe`` seconds. Up to ``extend_by`` seconds are added while they do not.
+    A condition without evidence, or with its source down, for ``grace`` seconds sets off its policy; nothing of that,
+    and no criterion, counts during ``warm_up``. Triggers always do.
+    """
+
+    seconds: float
+    interval: float = 10.0
+    conditions: Conditions = NO_CONDITIONS
+    observe: float = 0.0
+    extend_by: float = 0.0
+    warm_up: float = 0.0
+    grace: float = 60.0
+    on_no_evidence: str = "hold"
+    on_source_down: str = "hold"
+    on_interrupt: str = "roll_back"
+
+    def check(self) -> None:
+        """Raises InputError for times that can't work together."""
+        if self.interval <= 0:
+            raise InputError(f"interval: {self.interval:g} must be more than 0 seconds.")
+        for option in ("observe", "extend_by", "warm_up", "grace"):
+            if getattr(self, option) < 0:
+                raise InputError(f"{option}: {getattr(self, option):g} is negative.")
+        longest = max([self.observe, *(one.lasting or 0.0 for one in self.conditions.criteria)])
+        room = self.seconds + self.extend_by - self.warm_up
+        if self.conditions.criteria and longest > room + SLACK:
+            raise InputError(
+                f"observe: criteria must hold for {longest:g} s, and the stage has {max(0.0, room):g} s for it "
+                "after warm_up, extend_by included: give it more time, or ask for less."
+            )
