@@ -25,6 +25,8 @@ Object = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+CONNECTIONS = 16
+KEPT_SECONDS = 60.0
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
@@ -49,6 +51,8 @@ class KubeClient:
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._session: aiohttp.ClientSession | None = None
+        # Each request at the same time needs a connection, and the handshake of one costs more than most requests.
+        self._slots = asyncio.Semaphore(CONNECTIONS)
 
     @classmethod
     def from_kubeconfig(cls, path: Path, user_agent: str = "rehearsal") -> KubeClient:
@@ -68,7 +72,7 @@ class KubeClient:
         return cls(cluster["server"], ssl_context, user.get("token", ""), user_agent)
 
     async def __aenter__(self) -> KubeClient:
-        connector = aiohttp.TCPConnector(ssl=self._ssl, limit=0)
+        connector = aiohttp.TCPConnector(ssl=self._ssl, limit=0, keepalive_timeout=KEPT_SECONDS)
         self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self
 
@@ -95,14 +99,15 @@ class KubeClient:
         """One request; the parsed answer. Raises ApiError for a status of 400 and above."""
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type} if data is not None else {}
-        async with self.session.request(
+        request = self.session.request(
             method,
             self.server + path,
             data=data,
             headers=headers,
             params=params,
             timeout=aiohttp.ClientTimeout(total=timeout),
-        ) as answer:
+        )
+        async with self._slots, request as answer:
             text = await answer.text()
             parsed = json.loads(text) if "json" in answer.content_type else text
             if answer.status >= 400:

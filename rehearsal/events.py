@@ -17,6 +17,7 @@ from rehearsal.objects import Object, timestamp
 log = logging.getLogger(__name__)
 LONGEST_QUEUE = 1000
 REMEMBERED = 2000
+PACE = 0.02
 
 
 @dataclass
@@ -46,6 +47,8 @@ class EventRecorder:
     async def run(self) -> None:
         while True:
             entry = await self._queue.get()
+            # A burst of pods is not to compete with what is written about it.
+            await asyncio.sleep(PACE)
             try:
                 await self._write(*entry)
             except (ApiError, aiohttp.ClientError, OSError) as error:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 MOUNT_RETRY = 0.5
 STATUS_RETRY = 0.2
 LAST_GRACE = 2.0
+FIRST_REPORT = 0.1
 ADDRESSES = ("podIP", "podIPs", "hostIP")
 
 
@@ -95,7 +96,8 @@ class PodWorker:
 
     async def _live(self) -> None:
         """Volumes, then init containers one after the other, then all containers."""
-        self.changed()
+        # Most pods start sooner than this, and their first status is then the one that says so.
+        asyncio.get_running_loop().call_later(FIRST_REPORT, self.changed)
         await self._set_up_volumes()
         for container in self.init_containers:
             await self._run_container(container)
