@@ -7,6 +7,7 @@ as a template, because copying it takes a fifth of what ``initdb`` takes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import pwd
 import shutil
@@ -75,9 +76,15 @@ def data_folder(world: World, user: str | None) -> Path:
     if user is None or all(folder.stat().st_mode & 0o001 for folder in world.home.parents):
         inside.mkdir(mode=0o700)
         return inside
-    outside = Path(tempfile.mkdtemp(prefix=f"rehearsal-{world.name}-postgres-"))
+    outside = _outside(world.home)
+    outside.mkdir(mode=0o700)
     inside.symlink_to(outside)
     return outside
+
+
+def _outside(home: Path) -> Path:
+    """The folder elsewhere; known from the world's folder alone, so that it is found even when that was deleted."""
+    return Path(tempfile.gettempdir()) / f"rehearsal-{home.name}-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
 
 
 async def start(world: World, cache: Path) -> asyncio.subprocess.Process:
@@ -121,15 +128,13 @@ async def _load_schema(world: World) -> None:
 
 def remove_remains(home: Path) -> None:
     """Take away what a killed server leaves outside the world's folder: shared memory, data kept elsewhere."""
-    data = home / "postgres"
-    state = data / "postmaster.pid"
+    state = home / "postgres" / "postmaster.pid"
     if state.exists():
         lines = state.read_text().splitlines()
         segment = lines[6].split() if len(lines) > 6 else []
         if len(segment) == 2:
             subprocess.run(["ipcrm", "-m", segment[1]], stderr=subprocess.DEVNULL, check=False)
-    if data.is_symlink():
-        shutil.rmtree(data.resolve(), ignore_errors=True)
+    shutil.rmtree(_outside(home), ignore_errors=True)
 
 
 def _socket_folder(data: Path) -> str:

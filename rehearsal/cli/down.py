@@ -36,9 +36,8 @@ def take_down(home: Path, keep: bool) -> bool:
     sockets = _sockets(home)
     if sockets:
         raise CommandError(f"something of the world still listens on {', '.join(sockets)}")
-    if home.exists():
-        postgres.remove_remains(home)
-        _close_pod_range(home)
+    postgres.remove_remains(home)
+    _close_pod_range(home)
     if not keep:
         _remove(home)
     return found
