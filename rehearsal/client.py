@@ -99,15 +99,13 @@ class KubeClient:
         """One request; the parsed answer. Raises ApiError for a status of 400 and above."""
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type} if data is not None else {}
-        request = self.session.request(
-            method,
-            self.server + path,
-            data=data,
-            headers=headers,
-            params=params,
-            timeout=aiohttp.ClientTimeout(total=timeout),
-        )
-        async with self._slots, request as answer:
+        limit = aiohttp.ClientTimeout(total=timeout)
+        async with (
+            self._slots,
+            self.session.request(
+                method, self.server + path, data=data, headers=headers, params=params, timeout=limit
+            ) as answer,
+        ):
             text = await answer.text()
             parsed = json.loads(text) if "json" in answer.content_type else text
             if answer.status >= 400:
