@@ -48,8 +48,10 @@ class ActionModule(ActionBase):
         try:
             options = SPEC.merge(CLUSTER_SPEC).validate(self._task.args)
             journal, where = (options["journal"], "") if options["journal"] else _read(options)
-            if "release_id" not in journal:
-                raise InputError("journal: has no release_id; give what release_journal returned under journal")
+            if not journal and self._task.check_mode:
+                result.update(changed=False, lines=[], outcome="dry run: no journal was written", state=None, stages=[])
+                return result
+            _check(journal, options)
             summary = summarise(journal, options["notes"], where)
         except RolloutError as error:
             result.update(error.payload(), failed=True)
@@ -66,15 +68,23 @@ class ActionModule(ActionBase):
 
 
 def _read(options: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, t.Any], str]:
+    """The journal from the cluster, empty where there is none, and where it is."""
     cluster = Cluster.from_options(options)
     namespace = options["namespace"] or home_namespace(options)
     application = options["application"] or find_application(cluster, namespace)
-    store = JournalStore(cluster, namespace, application or "")
-    journal = store.read(options["release_id"]) if application else None
-    if journal is None:
+    if application is None:
+        return {}, ""
+    store = JournalStore(cluster, namespace, application)
+    journal = store.read(options["release_id"])
+    return (whole(journal), store.place(journal)) if journal else ({}, "")
+
+
+def _check(journal: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> None:
+    if options["journal"] and "release_id" not in journal:
+        raise InputError("journal: has no release_id; give what release_journal returned under journal")
+    if not journal:
         wanted = f" of {options['release_id']}" if options["release_id"] else ""
-        raise JournalError(f"namespace {namespace} holds no release journal{wanted}; check application and namespace")
-    return whole(journal), store.where
+        raise JournalError(f"there is no release journal{wanted} here; check application and namespace")
 
 
 def _print(summary: Summary) -> None:

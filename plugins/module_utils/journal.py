@@ -131,7 +131,7 @@ def _short_looks(value: t.Any) -> t.Any:
 
 _SECRET_KEY = re.compile(
     r"(password|passwd|passphrase|secret|token|credentials?|apikey|accesskey|secretkey|privatekey|clientkey|dsn"
-    r"|authorization|cookie)(data)?$"
+    r"|authorization)(data)?$"
 )
 _URL_USER = re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)")
 

@@ -89,6 +89,13 @@ class JournalStore:
         archived = self.cluster.find(config_map(self.namespace, name))
         return record.from_data(archived.get("data", {}), f"ConfigMap {self.namespace}/{name}") if archived else None
 
+    def place(self, journal: Journal) -> str:
+        """Where ``journal``, as :meth:`read` gave it, is kept now."""
+        found, _object = self._find()
+        if found is not None and found.release_id == journal.release_id:
+            return self.where
+        return f"ConfigMap {self.namespace}/{record.archive_name(self.application, journal.release_id)}"
+
     def _find(self) -> tuple[Journal | None, Json | None]:
         found = self.cluster.find(self._ref)
         return (record.from_data(found.get("data") or {}, self.where), found) if found else (None, None)

@@ -111,6 +111,21 @@ def test_check_mode_writes_nothing_and_diff_shows_what_would_be(
     assert cluster.find(config_map(NAMESPACE, f"{APPLICATION}-release-journal")) is None
 
 
+def test_the_summary_reads_the_journal_and_says_where_it_is(kubeconfig: Path, cluster: Cluster, tmp_path: Path) -> None:
+    showing = {"claude_enhancer.rollout.release_summary": {"namespace": NAMESPACE}}
+    archived = {"claude_enhancer.rollout.release_summary": {"namespace": NAMESPACE, "release_id": "5.1-a"}}
+    missing, _opened, _closed, shown, _next, old = results(
+        tmp_path,
+        kubeconfig,
+        [showing, opening(), task("close", state="done"), showing, opening("5.1-b"), archived],
+    )
+    assert (missing["failed"], missing["error"]) == (True, "journal")
+    assert shown["outcome"].startswith("DONE: 5.1 serves all traffic")
+    assert [stage["name"] for stage in shown["stages"]] == ["canary", "expand"]
+    assert f"Record: ConfigMap {NAMESPACE}/{APPLICATION}-release-journal" in shown["lines"]
+    assert f"Record: ConfigMap {NAMESPACE}/{APPLICATION}-release-5.1-a" in old["lines"]
+
+
 def test_bad_connections_are_said_in_one_sentence(kubeconfig: Path, cluster: Cluster, tmp_path: Path) -> None:
     away, unknown = results(
         tmp_path,
