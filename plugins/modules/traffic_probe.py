@@ -92,7 +92,8 @@ options:
     type: str
   version_pattern:
     description:
-      - Regular expression whose first group is the version in the body of an answer.
+      - Regular expression whose first group is the version. It is looked for in O(version_header) or under
+        O(version_key), and without either in the whole body.
     type: str
   stable_version:
     description:

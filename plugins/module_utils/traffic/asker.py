@@ -31,7 +31,10 @@ else:
 
 @dataclasses.dataclass(frozen=True)
 class Recogniser:
-    """Where an answer names its version: a header, a dotted key of its JSON body, or a pattern's first group."""
+    """Where an answer names its version: in a header, under a dotted key of its JSON body, or somewhere in its body.
+
+    With a ``pattern`` the first group of it, found there, is the version; a version in the body needs one.
+    """
 
     header: str = ""
     key: str = ""
@@ -48,10 +51,14 @@ class Recogniser:
     def version(self, headers: t.Mapping[str, str], body: bytes) -> str:
         """The version that the answer names; empty if it names none."""
         if self.header:
-            return str(headers.get(self.header, "")).strip()
-        if self.key:
-            return _look_up(body, self.key)
-        found = re.search(self.pattern, body.decode(errors="replace"))
+            text = str(headers.get(self.header, "")).strip()
+        elif self.key:
+            text = _look_up(body, self.key)
+        else:
+            text = body.decode(errors="replace")
+        if not self.pattern:
+            return text
+        found = re.search(self.pattern, text)
         return (found.group(1) or "") if found else ""
 
 

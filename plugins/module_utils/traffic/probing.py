@@ -46,7 +46,7 @@ PROBE_SPEC = ArgumentSpec(
         "tolerance": {"type": "float", "default": 0.0},
         "within": {"type": "float", "default": 15.0},
     },
-    mutually_exclusive=(("version_header", "version_key", "version_pattern"),),
+    mutually_exclusive=(("version_header", "version_key"),),
     required_one_of=(("version_header", "version_key", "version_pattern"),),
 )
 

@@ -226,6 +226,18 @@ def test_a_body_that_names_no_version_is_no_sides(recogniser: Recogniser, body: 
     assert recogniser.version({}, body) == ""
 
 
+@pytest.mark.parametrize(
+    ("recogniser", "version"),
+    [
+        (Recogniser(header="x-pod", pattern="^(shop-canary|shop-green)-"), "shop-green"),
+        (Recogniser(key="image", pattern=":(.+)$"), "5.1"),
+        (Recogniser(header="x-none", pattern="(.+)"), ""),
+    ],
+)
+def test_a_pattern_takes_the_version_out_of_what_names_it(recogniser: Recogniser, version: str) -> None:
+    assert recogniser.version({"x-pod": "shop-green-7f9-abc"}, b'{"image": "shop:5.1"}') == version
+
+
 def test_redirects_are_answers() -> None:
     with serve(lambda _request: Reply(302, headers={"Location": "/x", "X-Version": "5.0"})) as url:
         assert probe(options(url), SystemClock())["statuses"] == {"302": 40}
@@ -255,7 +267,7 @@ def test_an_edge_that_is_not_there_is_named(expect_weight: int | None) -> None:
         ({"version_header": None, "version_pattern": "("}, "version_pattern: .*isn't a regular expression"),
         ({"version_header": None, "version_pattern": "x"}, "version_pattern: 'x' needs a group"),
         ({"version_header": None}, "version_header, version_key, version_pattern"),
-        ({"version_key": "a"}, "mutually exclusive"),
+        ({"version_key": "a"}, r"mutually exclusive: version_header\|version_key"),
         ({"ca_path": "/nowhere.pem"}, "ca_path: the file /nowhere.pem"),
     ],
 )
