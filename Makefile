@@ -30,7 +30,7 @@ $(VENV)/.ready: requirements/dev.lock scripts/setup
 setup: $(VENV)/.ready
 
 rehearsal: setup
-	@$(PYTHON_IN) scripts/rehearse.py --name $(NAME) $(if $(FAULT),--fault $(FAULT)) -- $(OPTIONS)
+	@$(PYTHON_IN) -m scripts.rehearse $(if $(FAULT),--fault $(FAULT)) -- $(OPTIONS)
 
 cluster: setup
 	@$(PYTHON_IN) -m rehearsal up --name $(NAME) $(OPTIONS)
