@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import traceback
 import typing as t
@@ -20,8 +19,15 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     QueryError,
     SourceDownError,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.answers import (
+    Answer,
+    NoEvidence,
+    read_buckets,
+    read_ratio,
+    read_reply,
+    read_values,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.evidence import rising
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
     NO_EVIDENCE,
     SOURCE_DOWN,
@@ -71,21 +77,6 @@ def prometheus_option(required: bool) -> dict[str, t.Any]:
         "required_one_of": list(PROMETHEUS.required_one_of),
         "required_together": list(PROMETHEUS.required_together),
     }
-
-
-class Answer(t.NamedTuple):
-    """An instant vector: labels and value of each series. ``warnings`` tell that data was left out."""
-
-    series: list[tuple[dict[str, str], float]]
-    warnings: str
-
-    @property
-    def values(self) -> list[float]:
-        return [value for _labels, value in self.series]
-
-
-class _NoEvidence(Exception):
-    """The source answered, but not with a measurement."""
 
 
 class PrometheusSource:
@@ -194,7 +185,7 @@ class PrometheusSource:
                     if strict:
                         raise
                     measurement = Measurement(window, problem=NO_EVIDENCE, reason=error.message, queries=queries)
-                except _NoEvidence as error:
+                except NoEvidence as error:
                     measurement = Measurement(window, problem=NO_EVIDENCE, reason=str(error), at=now, queries=queries)
             if down:
                 measurement = Measurement(window, problem=SOURCE_DOWN, reason=down, queries=queries)
@@ -206,11 +197,11 @@ class PrometheusSource:
         partial = "; ".join(sorted({answer.warnings for answer in answers.values() if answer.warnings}))
         facts: dict[str, t.Any]
         if metric.kind == "ratio":
-            facts = _ratio(metric, answers)
+            facts = read_ratio(metric, answers)
         elif metric.kind == "quantile":
-            facts = _buckets(answers["buckets"])
+            facts = read_buckets(answers["buckets"])
         else:
-            facts = _values(metric, answers["query"])
+            facts = read_values(metric, answers["query"])
         age = self._age(metric, window, now)
         return Measurement(window, at=now, age=age, partial=partial, queries=queries, **facts)
 
@@ -262,100 +253,13 @@ class PrometheusSource:
                 response = self._pool.request("GET", target, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             raise SourceDownError(f"Prometheus at {url} does not answer: {_reason(error, self._timeout)}") from error
-        return _parse(url, response.status, response.data)
-
-
-def _parse(url: str, status: int, body: bytes) -> Answer:
-    try:
-        reply = json.loads(body)
-    except ValueError:
-        reply = None
-    if not isinstance(reply, dict) or reply.get("status") not in ("success", "error"):
-        raise SourceDownError(f"Prometheus at {url} answered {status}{_hint(status)}, which is no answer of its API.")
-    if reply["status"] == "error":
-        said = f"{reply.get('errorType')}: {reply.get('error')}"
-        if reply.get("errorType") in ("bad_data", "execution"):
-            raise QueryError(said)
-        raise SourceDownError(f"Prometheus at {url} answered {status}{_hint(status)}: {said}")
-    data: dict[str, t.Any] = reply.get("data") or {}
-    kind, result = data.get("resultType"), data.get("result") or []
-    # Remarks on PromQL style come the same way as the news that a store didn't answer.
-    warnings = "; ".join(text for text in reply.get("warnings") or [] if not text.startswith("PromQL"))
-    if kind == "scalar":
-        return Answer([({}, float(result[1]))], warnings)
-    if kind == "vector":
-        return Answer([(entry["metric"], float(entry["value"][1])) for entry in result], warnings)
-    raise QueryError(f"it answers with a {kind}, and an instant vector or a scalar is needed")
-
-
-def _ratio(metric: Metric, answers: t.Mapping[str, Answer]) -> dict[str, t.Any]:
-    good = "good" in answers
-    role = "good" if good else "bad"
-    total = _sum("total", answers["total"])
-    if not answers[role].series:
-        if not metric.absent_is_zero:
-            way_out = "" if good else " (set bad_absent_is_zero if no series means no failures)"
-            raise _NoEvidence(f"the query {role!r} answered nothing{way_out}")
-        part = 0.0
-    else:
-        part = _sum(role, answers[role])
-    # increase() extrapolates each series by itself, so a part may come out a little above the whole.
-    if part > total * 1.05 + 1:
-        raise _NoEvidence(f"{part:.0f} {role} of {total:.0f} in total: the two queries don't count the same requests")
-    return {"bad": min(part, total), "total": total, "good": good, "samples": len(answers["total"].series)}
-
-
-def _buckets(answer: Answer) -> dict[str, t.Any]:
-    counts: dict[float, float] = {}
-    for labels, value in answer.series:
-        if "le" not in labels:
-            raise _NoEvidence("the query 'buckets' answered a series without the label le: keep it with sum by (le)")
-        edge = float(labels["le"])
-        counts[edge] = counts.get(edge, 0.0) + _finite("buckets", value)
-    if not counts:
-        raise _NoEvidence("the query 'buckets' answered nothing")
-    if math.inf not in counts:
-        raise _NoEvidence("the query 'buckets' answered no bucket +Inf, so the number of requests is unknown")
-    return {"buckets": tuple(rising(counts.items())), "samples": len(answer.series)}
-
-
-def _values(metric: Metric, answer: Answer) -> dict[str, t.Any]:
-    values = [_finite("query", value) for value in answer.values]
-    if not values:
-        if not metric.absent_is_zero:
-            raise _NoEvidence("the query answered nothing (set absent_is_zero if no series means 0)")
-        values = [0.0]
-    if metric.kind == "increase":
-        values = [sum(values)]
-    return {"values": tuple(values), "samples": max(1, len(answer.series))}
-
-
-def _sum(role: str, answer: Answer) -> float:
-    if not answer.series:
-        raise _NoEvidence(f"the query {role!r} answered nothing")
-    return sum(_finite(role, value) for value in answer.values)
-
-
-def _finite(role: str, value: float) -> float:
-    if not math.isfinite(value):
-        raise _NoEvidence(f"the query {role!r} answered {value}".replace("nan", "NaN"))
-    if value < 0 and role in ("bad", "good", "total", "buckets"):
-        raise _NoEvidence(f"the query {role!r} answered {value:g}, which is no count")
-    return value
+        return read_reply(url, response.status, response.data)
 
 
 def _checked_url(url: str) -> str:
     if not str(url).startswith(("http://", "https://")):
         raise InputError(f"prometheus.url: {url!r} is not a URL: it must start with http:// or https://.")
     return url.rstrip("/")
-
-
-def _hint(status: int) -> str:
-    if status in (401, 403):
-        return " (check prometheus.token, or username and password)"
-    if 300 <= status < 400:
-        return " (a redirect: give the URL it leads to)"
-    return ""
 
 
 def _reason(error: Exception, timeout: float) -> str:

@@ -149,6 +149,7 @@ def test_buckets_are_summed_by_edge_and_put_in_order(stub: Stub) -> None:
         ([], "answered nothing"),
         ([({}, 1)], "without the label le"),
         ([({"le": "0.1"}, 1)], "no bucket +Inf"),
+        ([({"le": "wide"}, 1)], "le='wide', which is no bucket edge"),
         ([({"le": "0.1"}, "NaN"), ({"le": "+Inf"}, 1)], "answered NaN"),
     ],
 )
@@ -187,6 +188,12 @@ def test_a_query_that_does_not_parse_names_metric_and_query(stub: Stub) -> None:
         measure(stub, {"kind": "gauge", "query": "g{"}, strict=True)
     assert caught.value.message == ("metric m: Prometheus refused the query 'g{': bad_data: unexpected end of input")
     assert measure(stub, {"kind": "gauge", "query": "g{"}).problem == "no_evidence"
+
+
+def test_native_histograms_are_named(stub: Stub) -> None:
+    stub.answers["g"] = (200, body("vector", [{"metric": {}, "histogram": [NOW, {}]}]))
+    with pytest.raises(QueryError, match="answers with native histograms"):
+        measure(stub, {"kind": "gauge", "query": "g"}, strict=True)
 
 
 def test_a_matrix_is_no_answer(stub: Stub) -> None:
