@@ -54,7 +54,10 @@ def main() -> None:
         world = open_world(asked.home, asked.block)
     except FileNotFoundError:
         raise SystemExit(f"--home {asked.home}: there is no world in that folder; add --block N to make one") from None
-    asyncio.run(run(world))
+    try:
+        asyncio.run(run(world))
+    except (OSError, RuntimeError) as error:
+        raise SystemExit(f"the API server of {world.home} at {world.api_url} failed: {error}") from None
 
 
 if __name__ == "__main__":

@@ -44,9 +44,7 @@ def _index(registry: Registry) -> Object:
     for group, versions in registry.groups().items():
         for version in versions:
             name = f"apis/{group}/{version}" if group else f"api/{version}"
-            # The number of resources changes whenever a definition comes or goes, and clients cache by this.
-            mark = sum(hash((r.plural, r.kind)) & 0xFFFF for r in registry.of_version(group, version))
-            paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={mark:08X}"}
+            paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={registry.mark}"}
     return {"paths": paths}
 
 

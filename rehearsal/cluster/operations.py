@@ -32,6 +32,8 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 NAMESPACES = ("", "namespaces")
+# Built-in kinds that, like custom ones, are only replaced by who says which version is meant.
+_CONDITIONAL = {"CustomResourceDefinition", "Lease", "PodDisruptionBudget"}
 _NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 # What an empty object of a kind already holds before anything is set, so that nobody owns it.
 _TEMPLATE: Object = {"metadata": {}, "spec": {"containers": None}}
@@ -129,6 +131,9 @@ class Operations:
         if subresource == "scale":
             body = from_scale(old, body)
         item = self._accept(resource, body, options)
+        if not item["metadata"].get("resourceVersion") and (resource.custom or resource.kind in _CONDITIONAL):
+            cause = errors.wrong("metadata.resourceVersion", "0", "must be specified for an update")
+            raise errors.invalid(resource, name, [cause])
         return self._replace(resource, old, item, options, subresource)
 
     def patch(

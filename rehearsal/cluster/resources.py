@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -245,6 +246,8 @@ class Registry:
     """All resources served now."""
 
     def __init__(self) -> None:
+        # Changes whenever a resource comes, goes or changes, and is another one in every process: caches go by it.
+        self.mark = secrets.token_hex(4)
         self._by_path: dict[tuple[str, str, str], Resource] = {}
         for resource in BUILTIN:
             self._by_path[resource.group, resource.version, resource.plural] = resource
@@ -273,5 +276,6 @@ class Registry:
         """Serve exactly ``resources`` for a custom resource; an empty list takes it away."""
         for path in [p for p in self._by_path if p[0] == group and p[2] == plural]:
             del self._by_path[path]
+        self.mark = secrets.token_hex(4)
         for resource in resources:
             self._by_path[resource.group, resource.version, resource.plural] = resource

@@ -226,11 +226,12 @@ def _pod(item: Object, old: Object | None) -> list[Cause]:
     return causes
 
 
+_POD_CHANGEABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations")
+
+
 def _fixed(spec: Object) -> Object:
-    """What of a pod's spec can't change, except by binding."""
-    fixed = {
-        key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "tolerations", "nodeName")
-    }
+    """What of a pod's spec can't change; the node is set by the binding subresource."""
+    fixed = {key: value for key, value in spec.items() if key not in _POD_CHANGEABLE}
     for group in ("containers", "initContainers"):
         fixed[group] = [{k: v for k, v in c.items() if k != "image"} for c in spec.get(group) or []]
     return fixed
