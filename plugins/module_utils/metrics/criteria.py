@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
@@ -134,8 +133,10 @@ def _named_apart(conditions: t.Iterable[Condition]) -> t.Iterator[Condition]:
     """The conditions, the second of a name as ``name (2)`` and so on."""
     taken: set[str] = set()
     for condition in conditions:
-        names = itertools.chain([condition.name], (f"{condition.name} ({number})" for number in itertools.count(2)))
-        name = next(name for name in names if name not in taken)
+        name, number = condition.name, 1
+        while name in taken:
+            number += 1
+            name = f"{condition.name} ({number})"
         taken.add(name)
         yield dataclasses.replace(condition, name=name)
 

@@ -25,8 +25,8 @@ METRICS: dict[str, t.Any] = {
     "errors": {"kind": "ratio", "bad": "b", "total": "t", "window": "5s"},
     "agents": {"kind": "gauge", "query": "agents"},
 }
-CRITERIA = [{"metric": "errors", "below": 0.01}]
-TRIGGERS = [{"metric": "errors", "above": 0.05}]
+CRITERIA = ({"metric": "errors", "below": 0.01},)
+TRIGGERS = ({"metric": "errors", "above": 0.05},)
 
 GOOD = Measurement(5.0, bad=0, total=1000, samples=1)
 POOR = Measurement(5.0, bad=20, total=1000, samples=1)

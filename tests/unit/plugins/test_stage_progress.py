@@ -94,10 +94,10 @@ def test_counts_go_before_bounds_and_bounds_before_conditions() -> None:
 
 @pytest.mark.parametrize(("spent", "full"), [(0.0, 0), (30.0, 15), (60.0, 30), (90.0, 30)])
 def test_the_bar_fills_with_time(spent: float, full: int) -> None:
-    bar = bar_line(spent, 60.0, START, PLAN, 79)
-    assert bar.count("█") == full
-    assert len(bar) <= 79
-    assert ("over" in bar) is (spent > 60)
+    shown = bar_line(spent, 60.0, START, PLAN, 79)
+    assert shown.count("█") == full
+    assert len(shown) <= 79
+    assert ("over" in shown) is (spent > 60)
 
 
 @pytest.mark.parametrize("width", [10, 30, 45, 200])
