@@ -253,24 +253,24 @@ class Container:
             self._end_reason = "OOMKilled"
             self._means.runtime.signal(self.process, signal.SIGKILL)
 
-    async def stop(self, grace: float) -> None:
+    async def stop(self, grace: float, *, hook: bool = True) -> None:
         """End the container for good: its preStop hook, SIGTERM, and SIGKILL when ``grace`` seconds are over."""
         self._stopping = True
         if self.process is not None and not self.process.exited.done():
             self._event("Killing", f"Stopping container {self.name}")
-            await self._end_process(grace)
+            await self._end_process(grace, hook=hook)
 
-    async def _end_process(self, grace: float) -> None:
+    async def _end_process(self, grace: float, *, hook: bool = True) -> None:
         process = self.process
         if process is None:
             return
         begun = time.monotonic()
-        hook = (self.spec.get("lifecycle") or {}).get("preStop")
-        if hook and grace > 0 and not process.exited.done():
-            await self._pre_stop(hook, grace, process)
+        pre_stop = (self.spec.get("lifecycle") or {}).get("preStop") if hook else None
+        if pre_stop and grace > 0 and not process.exited.done():
+            await self._pre_stop(pre_stop, grace, process)
         if grace > 0:
             self._means.runtime.signal(process, _stop_signal(self.spec))
-            left = max(LEAST_GRACE if hook else 0.0, grace - (time.monotonic() - begun))
+            left = max(LEAST_GRACE if pre_stop else 0.0, grace - (time.monotonic() - begun))
             await asyncio.wait([process.exited], timeout=left)
         self.kill()
         await asyncio.wait([process.exited])

@@ -55,6 +55,8 @@ class Handlers:
                     return Outcome(True)
         except TimeoutError:
             return Outcome(False, f"timed out after {timeout:g}s")
+        except aiohttp.ClientConnectorError as error:
+            return Outcome(False, f"{error.host}:{error.port}: {os.strerror(error.os_error.errno or 0)}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Outcome(False, str(error))
         return Outcome(False, f"unsupported handler: {', '.join(handler)}")

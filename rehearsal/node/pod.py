@@ -17,7 +17,7 @@ from rehearsal.node.container import Container, Means
 from rehearsal.node.sources import ConfigError, Objects, Reference
 from rehearsal.node.status import ContainerStatus, conditions_of, has_completed, phase_of, qos_class
 from rehearsal.node.volumes import Files, volume_files, volume_references, write_atomically
-from rehearsal.objects import Object, is_terminating, path_of, timestamp
+from rehearsal.objects import Object, is_pod_finished, is_terminating, path_of, timestamp
 
 log = logging.getLogger(__name__)
 MOUNT_RETRY = 0.5
@@ -49,6 +49,7 @@ class PodWorker:
         self._gone = False
         self._volume_lock = asyncio.Lock()
         self._status: Object = dict(pod.get("status") or {})
+        self._was_finished = is_pod_finished(pod)
         self._began = timestamp()
 
     def update(self, pod: Object) -> None:
@@ -96,6 +97,8 @@ class PodWorker:
 
     async def _live(self) -> None:
         """Volumes, then init containers one after the other, then all containers."""
+        if self._was_finished:
+            return
         # Most pods start sooner than this, and their first status is then the one that says so.
         asyncio.get_running_loop().call_later(FIRST_REPORT, self.changed)
         await self._set_up_volumes()
@@ -199,8 +202,8 @@ class PodWorker:
                 task.cancel()
 
     async def stop_for_shutdown(self, grace: float) -> None:
-        """The node is going: stop the processes, say nothing to the API."""
-        await asyncio.gather(*(container.stop(grace) for container, _ in self._tasks))
+        """The node is going: stop the processes without their hooks, say nothing to the API."""
+        await asyncio.gather(*(container.stop(grace, hook=False) for container, _ in self._tasks))
 
     async def _say_goodbye(self) -> None:
         """Tell the last status, then that the pod may go."""
@@ -214,7 +217,8 @@ class PodWorker:
         }
         while not self._gone:
             try:
-                await self._patch_status(self._build_status(going=True))
+                if not self._was_finished:
+                    await self._patch_status(self._build_status(going=True))
                 await self._client.delete(self._path, body)
                 return
             except ApiError as error:

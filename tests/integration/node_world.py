@@ -43,6 +43,12 @@ class Cluster:
         self._runner = runner
         self._client = client
 
+    def restart_holder(self) -> None:
+        """End the process of controllers and node, and start another."""
+        self.holder.send_signal(signal.SIGTERM)
+        self.holder.wait(timeout=10)
+        self.holder = start_holder(self.world.home)
+
     def path(self, kind: str, name: str = "", api: str = "v1") -> str:
         return path_of(api, kind, NAMESPACE, name)
 
@@ -98,7 +104,7 @@ def running(home: Path, block: int) -> Iterator[Cluster]:
     holder = None
     try:
         _wait_for_file(world.kubeconfig, api)
-        holder = _start(home, "tests.integration.node_world", str(home))
+        holder = start_holder(home)
         with asyncio.Runner() as runner:
             client = KubeClient.from_kubeconfig(world.kubeconfig)
             runner.run(client.__aenter__())
@@ -108,12 +114,17 @@ def running(home: Path, block: int) -> Iterator[Cluster]:
                 cluster.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
                 yield cluster
             finally:
+                holder = cluster.holder
                 runner.run(client.__aexit__())
     finally:
         for process in (holder, api):
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(timeout=10)
+
+
+def start_holder(home: Path) -> subprocess.Popen[bytes]:
+    return _start(home, "tests.integration.node_world", str(home))
 
 
 def _start(home: Path, module: str, *arguments: str) -> subprocess.Popen[bytes]:

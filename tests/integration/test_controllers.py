@@ -276,6 +276,24 @@ def test_kubectl_sees_and_undoes_a_rollout(cluster: Cluster) -> None:
     remove(cluster, name)
 
 
+def test_a_namespace_goes_with_all_that_is_in_it(cluster: Cluster) -> None:
+    cluster.create("/api/v1/namespaces", {"metadata": {"name": "brief"}})
+    sets = "/apis/apps/v1/namespaces/brief/deployments"
+    cluster.create(sets, deployment("inside", 1))
+    cluster.wait(lambda: cluster.get(f"{sets}/inside").get("status", {}).get("readyReplicas") == 1)
+    cluster.delete("/api/v1/namespaces/brief")
+    cluster.wait(lambda: "brief" not in [each["metadata"]["name"] for each in cluster.items("/api/v1/namespaces")])
+    assert [pod for pod in cluster.items("/api/v1/pods") if pod["metadata"]["namespace"] == "brief"] == []
+
+
+def test_pods_count_as_available_after_being_ready_for_a_while(cluster: Cluster) -> None:
+    name = make(cluster, deployment("patient", 1, minReadySeconds=2), wait=False)
+    cluster.wait(lambda: read(cluster, name).get("status", {}).get("readyReplicas") == 1)
+    assert "availableReplicas" not in read(cluster, name)["status"]
+    cluster.wait(lambda: is_complete(cluster, name), 4)
+    remove(cluster, name)
+
+
 def test_a_namespace_has_its_service_account(cluster: Cluster) -> None:
     accounts = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
     cluster.wait(lambda: [item for item in cluster.items(accounts) if item["metadata"]["name"] == "default"])

@@ -314,6 +314,21 @@ def test_nothing_is_left_when_the_node_s_process_is_killed(tmp_path: Path) -> No
         cluster.wait(lambda: len(in_world(tmp_path)) == api_only, 3)
 
 
+def test_a_finished_pod_is_not_run_again_by_a_node_that_comes_back(tmp_path: Path) -> None:
+    with running(tmp_path, BLOCK + 1) as cluster:
+        body = pod("once", image="busybox:1", command=["sh", "-c", "echo ran >> $REHEARSAL_ROOT/../../../../../ran"])
+        body["spec"]["restartPolicy"] = "Never"
+        start(cluster, body, "Succeeded")
+        start(cluster, pod("always"))
+        cluster.restart_holder()
+        address = read(cluster, "always")["status"]["containerStatuses"][0]["containerID"]
+        cluster.wait(lambda: state(cluster, "always")["containerID"] != address)
+        answers(cluster, wait_phase(cluster, "always", "Running"), "/env")
+        assert (tmp_path / "ran").read_text() == "ran\n"
+        assert read(cluster, "once")["status"]["phase"] == "Succeeded"
+        remove(cluster, "once")
+
+
 def test_nothing_is_left_when_the_node_stops(tmp_path: Path) -> None:
     with running(tmp_path, BLOCK + 1) as cluster:
         start(cluster, pod("one"))
