@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 from pathlib import Path
@@ -36,6 +37,7 @@ SPEC = ArgumentSpec(
         "scope": {"type": "str", "choices": ["stage", "release"], "default": "stage"},
         "on_interrupt": {"type": "str", "choices": ["roll_back", "hold"], "default": "roll_back"},
         "retry": {"type": "float", "default": 600.0},
+        "settle": {"type": "float", "default": 15.0},
         "lifetime": {"type": "float", "default": 86400.0},
         "directory": {"type": "path"},
         "who": {"type": "str"},
@@ -83,8 +85,6 @@ def _watch(options: dict[str, t.Any]) -> Watch:
         cluster=cluster,
         traffic=options["traffic"] or {},
         author=Author(options["who"] or usual.who, options["controller"] or usual.host),
-        duty=Duty(
-            options["release_id"], options["scope"], options["on_interrupt"], options["retry"], options["lifetime"]
-        ),
+        duty=Duty(**{field.name: options[field.name] for field in dataclasses.fields(Duty)}),
         directory=Path(options["directory"] or state_directory()).absolute(),
     )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
@@ -22,6 +22,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic im
 
 POLL = 0.2
 """Seconds between two looks whether the main process still runs."""
+SETTLE_POLL = 0.5
 _PAUSES = (0.1, 0.2, 0.5, 1.0)
 _HOPELESS = (NotFoundError, ForbiddenError, InputError)
 T = t.TypeVar("T")
@@ -32,14 +33,15 @@ Log = t.Callable[[str], None]
 class Duty:
     """What to watch over. ``scope`` stage: only while a stage is begun; release: as long as the release is open.
 
-    ``on_interrupt`` roll_back or hold. ``retry`` are the seconds to keep trying while the API is away, ``lifetime``
-    the seconds after which the watch ends in any case.
+    ``on_interrupt`` roll_back or hold. ``retry`` are the seconds to keep trying while the API is away, ``settle`` those
+    to go on looking after the main process is gone, ``lifetime`` those after which the watch ends in any case.
     """
 
     release_id: str
     scope: str = "stage"
     on_interrupt: str = "roll_back"
     retry: float = 600.0
+    settle: float = 15.0
     lifetime: float = 86400.0
 
 
@@ -108,6 +110,37 @@ def relieve(
     stage = t.cast(Journal, journal).begun_stage
     _patiently(lambda: store.record("interrupted", stage, data, duty.release_id), duty, clock, log)
     return data
+
+
+def settle(
+    store: JournalStore, provider: TrafficProvider, duty: Duty, clock: Clock, log: Log
+) -> t.Iterator[dict[str, t.Any]]:
+    """Go on looking for ``duty.settle`` seconds after :func:`relieve`: a task that was under way when the main process
+    was killed may still set a weight. Yields the data of each event this leads to; ends once another run takes the
+    release up, or it is closed.
+    """
+    journal = _patiently(store.read, duty, clock, log)
+    if journal is None or duty.on_interrupt == "hold":
+        return
+    # The stage that relieve() interrupted is no longer begun.
+    in_stage = journal.begun_stage is not None or journal.events[-1]["what"] == "interrupted"
+    if duty.scope == "stage" and not in_stage:
+        return
+    since = journal.header["controller"]["since"]
+    open_release = replace(duty, scope="release")
+    deadline = clock.monotonic() + duty.settle
+    while clock.monotonic() < deadline:
+        journal = _patiently(store.read, duty, clock, log)
+        if what_to_do(journal, None, open_release, store.author).action == "leave":
+            return
+        if t.cast(Journal, journal).header["controller"]["since"] != since:
+            log("another run took the release up")
+            return
+        if _patiently(lambda: provider.read().weight, duty, clock, log):
+            data = relieve(store, provider, open_release, clock, log)
+            if data is not None:
+                yield data
+        clock.sleep(SETTLE_POLL)
 
 
 def _patiently(work: t.Callable[[], T], duty: Duty, clock: Clock, log: Log) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process, detach
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import TrafficProvider, open_provider
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog import POLL, Duty, relieve
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog import POLL, Duty, relieve, settle
 
 STOP = signal.SIGUSR1
 """Ends the watch. SIGTERM does not: whoever ends ansible-playbook by its name or its service ends this with it."""
@@ -233,12 +234,13 @@ def _relieve(
     log: t.Callable[[str], None],
 ) -> None:
     log(f"process {main.pid} is gone")
-    done = relieve(store, provider, watch.duty, SystemClock(), log)
-    if done is None:
-        return
-    what = "traffic is back on stable" if done["on_interrupt"] == "roll_back" else "traffic is left as it is"
-    weights = f"candidate weight {done['weight_before']} -> {done['weight_after']}"
-    _tell(terminal, f"release {watch.duty.release_id}: {done['why']}; {what} ({weights}, {done['seconds']:.2f} s)")
+    clock = SystemClock()
+    done = relieve(store, provider, watch.duty, clock, log)
+    later = settle(store, provider, watch.duty, clock, log)
+    for data in itertools.chain([done] if done else [], later):
+        what = "traffic is back on stable" if data["on_interrupt"] == "roll_back" else "traffic is left as it is"
+        weights = f"candidate weight {data['weight_before']} -> {data['weight_after']}"
+        _tell(terminal, f"release {watch.duty.release_id}: {data['why']}; {what} ({weights}, {data['seconds']:.2f} s)")
 
 
 @contextlib.contextmanager

@@ -64,6 +64,12 @@ options:
     description: For how many seconds it keeps trying if the Kubernetes API is away when it is needed.
     type: float
     default: 600
+  settle:
+    description:
+      - For how many seconds it goes on looking after C(ansible-playbook) is gone, since a task that was under way may
+        still set a weight. It ends early once another run takes the release up, or the release is closed.
+    type: float
+    default: 15
   lifetime:
     description: After how many seconds it ends in any case.
     type: float

@@ -84,7 +84,7 @@ def whole_run() -> list[dict[str, Any]]:
 
 
 def watching(**options: Any) -> dict[str, Any]:
-    watchdog = {**RELEASE, "traffic": TRAFFIC, **options}
+    watchdog = {**RELEASE, "traffic": TRAFFIC, "settle": 0.5, **options}
     return {"name": "Watch", "claude_enhancer.rollout.release_watchdog": watchdog}
 
 
@@ -199,6 +199,24 @@ def test_the_next_run_takes_up_the_interrupted_stage(kubeconfig: Path, cluster: 
             seconds_until(lambda: candidate_weight(cluster) == 0, LIMIT)
             seconds_until(lambda pid=pid: gone(pid), 5)
         assert read(cluster).stages["canary"]["times_begun"] == turn
+
+
+def test_a_weight_set_by_a_task_that_outlived_its_playbook_is_taken_back(
+    kubeconfig: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    open_release(cluster)
+    with running(tmp_path, kubeconfig, [watching(settle=30), HOLDING]) as run:
+        pid = run.wait_until_watched()
+        store_of(cluster).begin("canary")
+        os.kill(run.process.pid, signal.SIGKILL)
+        run.process.wait()
+        time.sleep(1)
+        set_weight(open_provider("istio", cluster, TRAFFIC), 5, guard=False)
+        seconds_until(lambda: candidate_weight(cluster) == 0, LIMIT)
+        seconds_until(lambda: read(cluster).events[-1]["what"] == "interrupted", LIMIT)
+        open_release(cluster)
+        seconds_until(lambda: gone(pid), 5)
+        assert "another run took the release up" in run.log()
 
 
 def test_hold_leaves_the_weight_and_says_so(kubeconfig: Path, cluster: Cluster, tmp_path: Path) -> None:

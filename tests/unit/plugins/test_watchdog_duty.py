@@ -20,7 +20,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process, detach
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import TrafficProvider
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog import Duty, relieve, what_to_do
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog import Duty, relieve, settle, what_to_do
 from tests.unit.plugins.fake_config_maps import FakeConfigMaps
 
 ME = record.Author("ann", "ops1")
@@ -140,6 +140,52 @@ def test_what_can_not_pass_is_not_waited_for(store: JournalStore) -> None:
     with pytest.raises(NotFoundError):
         run(store, provider, Duty("r1"))
     assert provider.away == 1
+
+
+def settled(store: JournalStore, provider: Provider, duty: Duty, clock: FakeClock) -> list[dict[str, Any]]:
+    return list(settle(store, cast(TrafficProvider, provider), duty, clock, lambda line: None))
+
+
+def test_a_weight_that_comes_late_is_taken_back_as_long_as_it_looks(store: JournalStore) -> None:
+    provider = Provider(5)
+    run(store, provider, Duty("r1"))
+    clock = FakeClock()
+    assert settled(store, provider, Duty("r1"), clock) == []
+    assert 15 <= clock.monotonic() < 16
+    provider.weight = 5
+    assert [data["weight_after"] for data in settled(store, provider, Duty("r1"), FakeClock())] == [0]
+    assert provider.weight == 0
+
+
+def test_it_looks_no_longer_once_the_release_is_closed_or_taken_up(store: JournalStore) -> None:
+    class TakenUp(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            store.clock.sleep(1)
+            store.open("r1", {"stable": "1", "candidate": "2"}, PLAN, {})
+            provider.weight = 5
+
+    provider = Provider(0)
+    clock = TakenUp()
+    assert settled(store, provider, Duty("r1"), clock) == []
+    assert provider.weight == 5, "that is the other run's weight"
+    assert clock.monotonic() == watchdog.SETTLE_POLL
+    store.close(record.ROLLED_BACK)
+    assert settled(store, provider, Duty("r1"), clock) == []
+
+
+def test_weight_between_two_stages_is_left_where_only_stages_are_watched(store: JournalStore) -> None:
+    store.end("canary")
+    provider = Provider(5)
+    assert run(store, provider, Duty("r1")) is None
+    assert settled(store, provider, Duty("r1"), FakeClock()) == []
+    assert provider.weight == 5
+
+
+def test_what_is_held_is_not_looked_at_again(store: JournalStore) -> None:
+    provider = Provider(5)
+    assert settled(store, provider, Duty("r1", on_interrupt="hold"), FakeClock()) == []
+    assert provider.weight == 5
 
 
 # ---- processes
