@@ -12,8 +12,11 @@ Object = dict[str, Any]
 Key = tuple[str, str]
 Name = tuple[str, str]
 
-# Events kept per resource; a watch that wants to start before the oldest of them gets 410 Gone.
+# Events kept per resource, by number and by size, and a few of them whatever their size. A watch that wants to start
+# before the oldest of them gets 410 Gone.
 HISTORY = 1000
+HISTORY_BYTES = 8 * 1024 * 1024
+HISTORY_LEAST = 10
 
 
 def encode(item: Any) -> bytes:
@@ -58,6 +61,7 @@ class Store:
         self.revision = 1
         self._objects: dict[Key, dict[Name, Stored]] = {}
         self._history: dict[Key, deque[Event]] = {}
+        self._sizes: dict[Key, int] = {}
         self._dropped: dict[Key, int] = {}
         self._listeners: dict[Key, set[Callable[[Event], None]]] = {}
 
@@ -111,7 +115,11 @@ class Store:
     def _publish(self, key: Key, event: Event) -> None:
         history = self._history.setdefault(key, deque())
         history.append(event)
-        if len(history) > HISTORY:
-            self._dropped[key] = history.popleft().revision
+        size = self._sizes.get(key, 0) + len(event.stored.raw)
+        while len(history) > HISTORY or (size > HISTORY_BYTES and len(history) > HISTORY_LEAST):
+            oldest = history.popleft()
+            size -= len(oldest.stored.raw)
+            self._dropped[key] = oldest.revision
+        self._sizes[key] = size
         for listener in list(self._listeners.get(key, ())):
             listener(event)

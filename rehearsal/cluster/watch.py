@@ -14,6 +14,8 @@ from rehearsal.cluster.resources import Resource
 from rehearsal.cluster.store import Event, Store, Stored, encode
 
 BOOKMARK_SECONDS = 20.0
+# A client that lets this many bytes wait is cut off, as a real server does; it may start again where it was.
+BACKLOG_BYTES = 8 * 1024 * 1024
 _LONGEST_SECONDS = 1800.0
 
 
@@ -39,7 +41,9 @@ class Watch:
         self.request = request
         self._pending: deque[bytes] = deque()
         self._wake = asyncio.Event()
+        self._backlog = 0
         self._begin()
+        self._backlog = 0
         self._stop = store.listen(request.resource.key, self._on_event)
 
     def _begin(self) -> None:
@@ -63,12 +67,13 @@ class Watch:
             self._on_event(event)
 
     async def run(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Write events until the time is over or the client has gone."""
+        """Write events until the time is over, or the client has gone or does not keep up."""
         end = time.monotonic() + min(self.request.timeout, _LONGEST_SECONDS)
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and self._backlog <= BACKLOG_BYTES:
             if self._pending:
                 data = b"".join(self._pending)
                 self._pending.clear()
+                self._backlog = 0
                 await write(data)
                 continue
             self._wake.clear()
@@ -77,7 +82,7 @@ class Watch:
             except TimeoutError:
                 if self.request.bookmarks:
                     self._pending.append(self._bookmark({}))
-        if self._pending:
+        if self._pending and self._backlog <= BACKLOG_BYTES:
             await write(b"".join(self._pending))
 
     def close(self) -> None:
@@ -96,7 +101,11 @@ class Watch:
             kind = "DELETED"
         else:
             return
-        self._pending.append(_line(kind, request.render(stored)))
+        if self._backlog > BACKLOG_BYTES:
+            return
+        line = _line(kind, request.render(stored))
+        self._pending.append(line)
+        self._backlog += len(line)
         self._wake.set()
 
     def _bookmark(self, annotations: dict[str, str]) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 
 from rehearsal.cluster.errors import StatusError
 from rehearsal.cluster.render import Renderer
-from rehearsal.cluster.store import HISTORY
+from rehearsal.cluster.store import HISTORY, HISTORY_LEAST
 from rehearsal.cluster.watch import Watch, WatchRequest
 from tests.unit.cluster.cluster_api import Api
 
@@ -56,6 +57,29 @@ def test_a_version_that_is_too_old_or_unknown_is_gone(api: Api) -> None:
         with pytest.raises(StatusError) as gone:
             Watch(api.store, watch_request(api, revision))
         assert (gone.value.code, gone.value.reason) == (410, "Expired")
+
+
+def test_the_history_of_large_objects_is_short(api: Api) -> None:
+    maps = api.kind("configmaps")
+    first = api.create(maps, {"metadata": {"name": "a"}})["metadata"]["resourceVersion"]
+    item = api.read(maps, "a") | {"data": {"k": "x" * 500_000}}
+    for _ in range(40):
+        api.store.put(maps.key, item)
+    assert api.store.since(maps.key, int(first)) is None
+    kept = api.store.since(maps.key, api.store.revision - HISTORY_LEAST)
+    assert kept is not None and len(kept) == HISTORY_LEAST
+
+
+def test_a_client_that_does_not_keep_up_is_cut_off(api: Api) -> None:
+    maps = api.kind("configmaps")
+    first = api.create(maps, {"metadata": {"name": "a"}})["metadata"]["resourceVersion"]
+    watch = Watch(api.store, watch_request(api, first, timeout=5))
+    item = api.read(maps, "a") | {"data": {"k": "x" * 1_000_000}}
+    for _ in range(20):
+        api.store.put(maps.key, item)
+    begun = time.monotonic()
+    assert collect(watch) == []
+    assert time.monotonic() - begun < 1
 
 
 def test_a_closed_watch_hears_nothing(api: Api) -> None:
