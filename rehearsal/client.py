@@ -25,7 +25,7 @@ Object = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-CONNECTIONS = 16
+CONNECTIONS = 8
 KEPT_SECONDS = 60.0
 APPLY_PATCH = "application/apply-patch+yaml"
 

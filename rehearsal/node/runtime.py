@@ -19,6 +19,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_MESSAGE = 2**20
+BETWEEN_ZYGOTES = 0.2
 
 
 class StartError(Exception):
@@ -63,6 +64,7 @@ class Runtime:
         while True:
             await self._keep_zygote()
             log.warning("the zygote ended: its containers ended with it")
+            await asyncio.sleep(BETWEEN_ZYGOTES)
 
     async def start(self, spec: ProcessSpec) -> Process:
         """Start a process. Raises StartError."""

@@ -109,6 +109,7 @@ def test_a_rollout_keeps_its_promises_and_ends(
         raise AssertionError(f"the rollout stands still: asked {cluster.asked}, told {cluster.told}")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(0, 6), st.integers(0, 30), st.lists(st.integers(0, 9), max_size=4))
 def test_the_new_set_never_passes_what_is_desired(desired: int, surge: int, now: int, old: list[int]) -> None:
     size = new_size(desired, surge, Counts("new", now, 0), [Counts(str(n), count, 0) for n, count in enumerate(old)])
@@ -116,6 +117,7 @@ def test_the_new_set_never_passes_what_is_desired(desired: int, surge: int, now:
     assert size >= min(now, desired)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=3), st.integers(1, 20), min_size=1), st.integers(0, 60))
 def test_proportional_scaling_gives_out_exactly_the_total(sizes: dict[str, int], total: int) -> None:
     spread = proportional(sizes, total)

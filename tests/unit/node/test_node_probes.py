@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rehearsal.node.probes import Outcome, ProbeSpec, ProbeTracker, keep_probing
@@ -99,6 +99,7 @@ def test_thresholds(initial: bool | None, answers: str, failures: int, successes
     assert results(initial, answers, failures, successes) == shown
 
 
+@settings(deadline=None)
 @given(st.text("+-", max_size=40), st.integers(1, 5), st.integers(1, 5), st.booleans())
 def test_a_result_changes_only_after_enough_answers_in_a_row(
     answers: str, failures: int, successes: int, initial: bool
