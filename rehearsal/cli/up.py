@@ -16,6 +16,7 @@ from rehearsal.world import EDGE_HOSTNAME, World
 
 POLL = 0.05
 WAIT_FOR_ANOTHER = 90.0
+FOLDER_APPEARS = 5.0
 
 
 def up(name: str, blue_replicas: int, first_block: int, keep: bool) -> World:
@@ -110,10 +111,13 @@ def _failure(message: str, log: Path) -> str:
 
 def _wait_for_another(home: Path) -> World:
     """The world another ``up`` has started; waits while it is still on its way."""
-    deadline = time.monotonic() + WAIT_FOR_ANOTHER
+    began = time.monotonic()
+    deadline = began + WAIT_FOR_ANOTHER
     while time.monotonic() < deadline:
         if any(step.kind == "ready" for step in progress.read(home)):
             return World.load(home)
+        if time.monotonic() > began + FOLDER_APPEARS and not (home / "world.json").exists():
+            raise CommandError(f"the world runs, but its folder {home} is gone; end it with: python -m rehearsal down")
         claim = claims.claim_world(home)
         if claim is not None:
             claim.close()

@@ -209,6 +209,8 @@ def test_two_commands_start_one_world(tmp_path: Path) -> None:
 def test_down_finds_a_world_whose_folder_was_deleted(tmp_path: Path) -> None:
     place = start_world(f"test-deleted-{os.getpid()}", tmp_path, "--blue-replicas", "1")
     shutil.rmtree(place.home)
+    code, text = _on(place, "up")
+    assert (code, "is gone; end it with" in text) == (1, True), text
     code, text = _on(place, "down")
     assert (code, "is down after" in text) == (0, True), text
     assert _remains(place) == {}
