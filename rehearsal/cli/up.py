@@ -16,7 +16,7 @@ from rehearsal.world import EDGE_HOSTNAME, World
 
 POLL = 0.05
 WAIT_FOR_ANOTHER = 90.0
-FOLDER_APPEARS = 5.0
+FOLDER_APPEARS = 3.0
 
 
 def up(name: str, blue_replicas: int, first_block: int, keep: bool) -> World:

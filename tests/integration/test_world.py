@@ -193,27 +193,20 @@ def test_down_leaves_nothing_and_can_be_said_twice(tmp_path: Path) -> None:
     assert _on(place, "status")[0] == 1
 
 
-def test_two_commands_start_one_world(tmp_path: Path) -> None:
+def test_two_commands_start_one_world_that_is_found_without_its_folder(tmp_path: Path) -> None:
     name = f"test-twice-{os.getpid()}"
     try:
         with ThreadPoolExecutor(2) as pool:
             ups = [pool.submit(start_world, name, tmp_path, "--blue-replicas", "1") for _ in range(2)]
         first, second = (started.result() for started in ups)
         assert first == second
+        shutil.rmtree(first.home)
+        code, text = _on(first, "up")
+        assert (code, "is gone; end it with" in text) == (1, True), text
     finally:
         down = rehearsal("down", "--name", name, base=tmp_path)
-    assert down.returncode == 0, down.stderr
+    assert (down.returncode, "is down after" in down.stdout) == (0, True), down.stderr
     assert _remains(first) == {}
-
-
-def test_down_finds_a_world_whose_folder_was_deleted(tmp_path: Path) -> None:
-    place = start_world(f"test-deleted-{os.getpid()}", tmp_path, "--blue-replicas", "1")
-    shutil.rmtree(place.home)
-    code, text = _on(place, "up")
-    assert (code, "is gone; end it with" in text) == (1, True), text
-    code, text = _on(place, "down")
-    assert (code, "is down after" in text) == (0, True), text
-    assert _remains(place) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
