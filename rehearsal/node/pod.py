@@ -15,7 +15,7 @@ from rehearsal.client import ApiError, KubeClient
 from rehearsal.node.addresses import AddressPool
 from rehearsal.node.container import Container, Means
 from rehearsal.node.sources import ConfigError, Objects, Reference
-from rehearsal.node.status import ContainerStatus, conditions_of, has_completed, phase_of, qos_class
+from rehearsal.node.status import ContainerStatus, conditions_of, has_completed, phase_of
 from rehearsal.node.volumes import Files, volume_files, volume_references, write_atomically
 from rehearsal.objects import Object, is_pod_finished, is_terminating, path_of, timestamp
 
@@ -264,7 +264,6 @@ class PodWorker:
         status = {name: self.pod["status"][name] for name in ADDRESSES} | {
             "phase": phase,
             "startTime": self._began,
-            "qosClass": qos_class(self.pod),
             "hostIPs": [{"ip": self._host}],
             "conditions": conditions_of(self._status.get("conditions") or [], phase, init, main, timestamp()),
             "containerStatuses": [each.to_api() for each in main],

@@ -97,17 +97,3 @@ def _condition(known: Sequence[Object], kind: str, holds: bool, reason: str, mes
     if not holds:
         entry |= {"reason": reason} | ({"message": message} if message else {})
     return entry
-
-
-def qos_class(pod: Object) -> str:
-    """Guaranteed, Burstable or BestEffort."""
-    containers = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
-    resources = [each.get("resources") or {} for each in containers]
-    if not any(each.get("requests") or each.get("limits") for each in resources):
-        return "BestEffort"
-    for each in resources:
-        limits = each.get("limits") or {}
-        requests = limits | (each.get("requests") or {})
-        if {"cpu", "memory"} - limits.keys() or any(requests[name] != limits[name] for name in ("cpu", "memory")):
-            return "Burstable"
-    return "Guaranteed"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal import controllers, node
+from rehearsal.claims import claim_block
 from rehearsal.client import KubeClient
 from rehearsal.objects import path_of
 from rehearsal.world import World
@@ -95,9 +96,14 @@ class Cluster:
 
 
 @contextmanager
-def running(home: Path, block: int) -> Iterator[Cluster]:
-    """A world in ``home`` up to its node, taken down again at the end."""
-    world = World.make("test", home, block)
+def running(home: Path, first_block: int) -> Iterator[Cluster]:
+    """A world in ``home`` up to its node, in the first free block, taken down again at the end."""
+    block, claim = claim_block(first_block)
+    with claim:
+        yield from _run_world(home, World.make("test", home, block))
+
+
+def _run_world(home: Path, world: World) -> Iterator[Cluster]:
     world.save()
     (home / "images.json").write_text(json.dumps(IMAGES))
     api = _start(home, "rehearsal.cluster", "--home", str(home))

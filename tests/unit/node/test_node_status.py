@@ -12,7 +12,7 @@ from rehearsal.node.logs import LogOptions, read_log
 from rehearsal.node.metrics import ContainerFacts, render_metrics
 from rehearsal.node.options import NodeOptions
 from rehearsal.node.scheduler import lacking
-from rehearsal.node.status import ContainerStatus, conditions_of, phase_of, qos_class
+from rehearsal.node.status import ContainerStatus, conditions_of, phase_of
 from rehearsal.node.usage import Usage
 
 RUNNING = {"running": {"startedAt": "t"}}
@@ -68,19 +68,6 @@ def test_conditions_keep_their_times_while_they_stay() -> None:
     assert since["Initialized"] == ("True", "10:00")
     unready = next(each for each in first if each["type"] == "Ready")
     assert unready["message"] == "containers with unready status: [c]"
-
-
-@pytest.mark.parametrize(
-    ("resources", "expected"),
-    [
-        ({}, "BestEffort"),
-        ({"requests": {"cpu": "1"}}, "Burstable"),
-        ({"limits": {"cpu": "1", "memory": "1Gi"}}, "Guaranteed"),
-        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}, "Burstable"),
-    ],
-)
-def test_quality_of_service(resources: dict[str, Any], expected: str) -> None:
-    assert qos_class({"spec": {"containers": [{"resources": resources}]}}) == expected
 
 
 def pod(cpu: str = "1", memory: str = "1Gi") -> dict[str, Any]:
