@@ -29,7 +29,8 @@ from rehearsal.cluster.routes import Target
 from rehearsal.cluster.scale import to_scale
 from rehearsal.cluster.selectors import field_selector, label_selector
 from rehearsal.cluster.store import Stored
-from rehearsal.cluster.watch import Watch, WatchRequest
+from rehearsal.cluster.versions import convert
+from rehearsal.cluster.watch import Watch, WatchRequest, error_line
 
 Object = dict[str, Any]
 
@@ -135,7 +136,13 @@ class Handlers:
             initial_events=query.get("sendInitialEvents") in ("1", "true"),
         )
         asked.timeout = _number(query.get("timeoutSeconds"), "timeoutSeconds") or asked.timeout
-        watch = Watch(self.store, asked)
+        try:
+            watch = Watch(self.store, asked)
+        except errors.StatusError as error:
+            if error.code != 410:
+                raise
+            # That a version is too old is told in the stream, not by its status.
+            return web.Response(body=error_line(error), content_type=render.content_type)
         response = web.StreamResponse(
             headers={"Content-Type": render.content_type, "Cache-Control": "no-cache, private"}
         )
@@ -292,7 +299,7 @@ def _selection(request: web.BaseRequest, resource: Resource) -> Callable[[Stored
     def selected(stored: Stored) -> bool:
         if by_label is not None and not by_label({"metadata": {"labels": stored.labels}}):
             return False
-        return by_field is None or by_field(stored.read())
+        return by_field is None or by_field(convert(stored.read(), resource))
 
     return selected
 

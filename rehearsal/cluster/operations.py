@@ -559,9 +559,10 @@ def _quality(spec: Object) -> str:
 
 
 def _in_storage_version(item: Object, resource: Resource, registry: Registry) -> Object:
-    if not resource.storage or resource.storage == resource.version:
+    group, plural = resource.key
+    if not resource.storage or (resource.storage, group) == (resource.version, resource.group):
         return item
-    return convert(copy.deepcopy(item), _known(registry, resource.group, resource.storage, resource.plural))
+    return convert(copy.deepcopy(item), _known(registry, group, resource.storage, plural))
 
 
 def _scale_config(old: Object, config: Object) -> Object:

@@ -19,6 +19,7 @@ class Resource:
 
     ``model`` names the type of a built-in kind in ``schemas.json``. ``storage`` is the version under which objects are
     kept when a group serves several. ``generation``: whether a change of the spec counts ``metadata.generation`` up.
+    ``storage_group`` is the group they are kept under when two groups serve the same objects.
     ``schema`` is set for custom resources; built-in ones look theirs up by ``model``.
     """
 
@@ -35,6 +36,7 @@ class Resource:
     verbs: tuple[str, ...] = VERBS
     singular: str = ""
     storage: str = ""
+    storage_group: str | None = None
     custom: bool = False
     schema: Schema | None = field(default=None, compare=False)
     columns: tuple[dict[str, Any], ...] = field(default=(), compare=False)
@@ -46,7 +48,7 @@ class Resource:
     @property
     def key(self) -> tuple[str, str]:
         """Where the store keeps its objects: one place for all versions of a kind."""
-        return self.group, self.plural
+        return self.group if self.storage_group is None else self.storage_group, self.plural
 
     @property
     def qualified(self) -> str:
@@ -124,7 +126,7 @@ BUILTIN: tuple[Resource, ...] = (
     _apps("replicasets", "ReplicaSet", "rs"),
     _apps("statefulsets", "StatefulSet", "sts"),
     Resource("apps", "v1", "controllerrevisions", "ControllerRevision", "V1ControllerRevision"),
-    Resource("events.k8s.io", "v1", "events", "Event", "EventsV1Event", True, ("ev",)),
+    Resource("events.k8s.io", "v1", "events", "Event", "EventsV1Event", True, ("ev",), storage="v1", storage_group=""),
     Resource(
         "authorization.k8s.io",
         "v1",

@@ -14,12 +14,34 @@ def convert(item: Object, resource: Resource) -> Object:
     if item["apiVersion"] == resource.api_version:
         return item
     item["apiVersion"] = resource.api_version
+    if resource.kind == "Event" and not resource.custom:
+        return _rename_event(item, to_core=not resource.group)
     if resource.group == "autoscaling":
         spec = item.get("spec") or {}
         if resource.version == "v1":
             _to_percentage(spec)
         else:
             _to_metrics(spec)
+    return item
+
+
+# Fields of an event in the core group and in events.k8s.io.
+_EVENT_FIELDS = {
+    "count": "deprecatedCount",
+    "firstTimestamp": "deprecatedFirstTimestamp",
+    "involvedObject": "regarding",
+    "lastTimestamp": "deprecatedLastTimestamp",
+    "message": "note",
+    "reportingComponent": "reportingController",
+    "source": "deprecatedSource",
+}
+
+
+def _rename_event(item: Object, to_core: bool) -> Object:
+    for core, other in _EVENT_FIELDS.items():
+        old, new = (other, core) if to_core else (core, other)
+        if old in item:
+            item[new] = item.pop(old)
     return item
 
 

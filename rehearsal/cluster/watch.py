@@ -117,5 +117,10 @@ class Watch:
         return _line("BOOKMARK", encode(item))
 
 
+def error_line(error: errors.StatusError) -> bytes:
+    """The event that ends a watch with a failure."""
+    return _line("ERROR", encode(error.body()))
+
+
 def _line(kind: str, item: bytes) -> bytes:
     return b'{"type":"' + kind.encode() + b'","object":' + item + b"}\n"

@@ -233,6 +233,20 @@ def test_both_versions_of_an_autoscaler(api: Api) -> None:
     assert api.read(old, "h")["spec"]["targetCPUUtilizationPercentage"] == 70
 
 
+def test_events_are_the_same_in_both_groups(api: Api) -> None:
+    core, other = api.kind("events"), api.kind("events", "events.k8s.io")
+    about = {"kind": "Pod", "name": "p", "namespace": "default"}
+    api.create(core, {"metadata": {"name": "e"}, "involvedObject": about, "message": "Started", "type": "Normal"})
+    shown = api.read(other, "e")
+    assert (shown["apiVersion"], shown["regarding"], shown["note"]) == ("events.k8s.io/v1", about, "Started")
+    moment = "2026-01-01T00:00:00.000000Z"
+    made = {"metadata": {"name": "f"}, "eventTime": moment, "regarding": about, "note": "Pulled"}
+    api.create(other, made | {"reportingController": "node"})
+    shown = api.read(core, "f")
+    assert (shown["apiVersion"], shown["message"], shown["reportingComponent"]) == ("v1", "Pulled", "node")
+    assert [stored.name for stored in api.store.all(core.key)] == ["e", "f"]
+
+
 def test_a_terminating_namespace_takes_nothing_new(api: Api) -> None:
     namespaces = api.kind("namespaces")
     item, gone = api.operations.delete(namespaces, "", "default", DeleteOptions())

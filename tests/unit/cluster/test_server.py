@@ -134,6 +134,15 @@ def test_bodies_that_can_not_be_read(tmp_path: Path) -> None:
     with_api(tmp_path, work)
 
 
+def test_a_watch_from_too_old_a_version_is_told_in_the_stream(tmp_path: Path) -> None:
+    async def work(client: Client, api: ApiServer) -> None:
+        status, event = await client.ask("GET", f"{PODS}?watch=1&resourceVersion=999999")
+        assert (status, event["type"], event["object"]["code"]) == (200, "ERROR", 410)
+        assert (await client.ask("GET", f"{PODS}?watch=1&resourceVersion=x"))[0] == 400
+
+    with_api(tmp_path, work)
+
+
 def test_metadata_alone_and_aggregated_discovery(tmp_path: Path) -> None:
     async def work(client: Client, api: ApiServer) -> None:
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
