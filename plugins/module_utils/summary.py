@@ -185,7 +185,12 @@ def _cells(stage: Json, interval: bool, name_width: int) -> tuple[str, ...]:
 def _span(start: float | None, end: float | None) -> str:
     if start is None:
         return NONE
-    return f"{format_plan(start)} → {NONE if end is None else format_plan(end)}"
+    return f"{_minutes(start)} → {NONE if end is None else _minutes(end)}"
+
+
+def _minutes(seconds: float) -> str:
+    """The plan is told in minutes; seconds of a compressed clock mean nothing."""
+    return format_plan(round(seconds / 60) * 60)
 
 
 def _share(stage: Json, interval: bool) -> str:

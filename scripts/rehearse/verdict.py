@@ -62,7 +62,7 @@ class RollbackTimes:
 
 
 def rollback_times(rehearsal: Rehearsal) -> RollbackTimes:
-    """When the fault was injected, a trigger fired, the candidate got its last request, and the rollback was verified."""
+    """When the fault came, a trigger fired, the candidate got its last request, and the rollback was verified."""
     results = [stage.get("result") or {} for stage in rehearsal.journal.get("stages", {}).values()]
     triggered = [result["times"]["breach_seen"] for result in results if (result.get("times") or {}).get("breach_seen")]
     rolled_back = rehearsal.journal.get("state") == "rolled_back"
@@ -145,7 +145,9 @@ def _rolled_back_problems(rehearsal: Rehearsal) -> list[str]:
     if world.replicas.get(GREEN, 0):
         found.append(f"{GREEN} still has {world.replicas[GREEN]} replicas")
     if times.trigger and times.verified and times.verified - times.trigger > ROLLBACK_LIMIT:
-        found.append(f"from trigger to verified took {times.verified - times.trigger:.1f} s, over {ROLLBACK_LIMIT:.0f} s")
+        found.append(
+            f"from trigger to verified took {times.verified - times.trigger:.1f} s, over {ROLLBACK_LIMIT:.0f} s"
+        )
     return found
 
 
