@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rehearsal.cluster.operations import Operations, Options
+from rehearsal.cluster.operations import Operations
+from rehearsal.cluster.options import Options
 
 Object = dict[str, Any]
 

@@ -17,10 +17,9 @@ from rehearsal.cluster.operations import (
     JSON_PATCH,
     MERGE_PATCH,
     STRATEGIC_PATCH,
-    DeleteOptions,
     Operations,
-    Options,
 )
+from rehearsal.cluster.options import DeleteOptions, Options
 from rehearsal.cluster.pki import User
 from rehearsal.cluster.pods import Connector
 from rehearsal.cluster.render import Renderer, renderer

@@ -6,8 +6,10 @@ import asyncio
 import logging
 
 from rehearsal.cluster.errors import StatusError
-from rehearsal.cluster.operations import NAMESPACES, DeleteOptions, Operations, Options
+from rehearsal.cluster.operations import Operations
+from rehearsal.cluster.options import DeleteOptions, Options
 from rehearsal.cluster.resources import Resource
+from rehearsal.cluster.strategy import NAMESPACES
 
 log = logging.getLogger(__name__)
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import copy
-import secrets
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rehearsal.cluster import errors
 from rehearsal.cluster.apply import Manager, Ownership, server_side_apply, track_update
-from rehearsal.cluster.decoding import Decoder, drop_empty
-from rehearsal.cluster.defaults import apply_defaults, custom_defaults
-from rehearsal.cluster.definitions import established, resources_of
-from rehearsal.cluster.fieldsets import Paths
+from rehearsal.cluster.definitions import resources_of
+from rehearsal.cluster.intake import accept, decode, fill, place, require_same_object
+from rehearsal.cluster.options import DeleteOptions, Options
 from rehearsal.cluster.patches import json_patch, merge_patch, strategic_patch
 from rehearsal.cluster.resources import Registry, Resource
 from rehearsal.cluster.scale import from_scale, to_scale
 from rehearsal.cluster.services import ServiceAddresses
 from rehearsal.cluster.store import Store, Stored, encode
+from rehearsal.cluster.strategy import (
+    NAMESPACES,
+    empty,
+    grace_seconds,
+    is_released,
+    keep,
+    makes_generation,
+    now,
+    set_initial_status,
+    unowned_here,
+)
 from rehearsal.cluster.validation import validate
 from rehearsal.cluster.versions import convert
 
@@ -31,46 +39,8 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-NAMESPACES = ("", "namespaces")
 # Built-in kinds that, like custom ones, are only replaced by who says which version is meant.
 _CONDITIONAL = {"CustomResourceDefinition", "Lease", "PodDisruptionBudget"}
-_NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-# What an empty object of a kind already holds before anything is set, so that nobody owns it.
-_TEMPLATE: Object = {"metadata": {}, "spec": {"containers": None}}
-_EMPTY_SPECS: dict[str, Object] = {
-    "Deployment": {"selector": None, "template": _TEMPLATE, "strategy": {}},
-    "ReplicaSet": {"selector": None, "template": _TEMPLATE},
-    "StatefulSet": {"selector": None, "template": _TEMPLATE, "updateStrategy": {}},
-    "DaemonSet": {"selector": None, "template": _TEMPLATE, "updateStrategy": {}},
-    "Job": {"template": _TEMPLATE},
-    "Pod": {"containers": None},
-}
-
-
-def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass
-class Options:
-    """What a write was asked with, beside its body. ``warnings`` collects what the answer should warn of."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-    validation: str = "Warn"
-    force: bool = False
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class DeleteOptions:
-    """How to delete. ``grace`` in seconds, None for the kind's own; ``propagation`` as the API names it."""
-
-    grace: int | None = None
-    propagation: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    dry_run: bool = False
 
 
 class Operations:
@@ -80,7 +50,6 @@ class Operations:
         self.store = store
         self.registry = registry
         self.addresses = addresses
-        self.on_definition_change: Callable[[], None] = lambda: None
 
     # Reading
 
@@ -97,13 +66,18 @@ class Operations:
     # Writing
 
     def create(self, resource: Resource, namespace: str, body: Any, options: Options) -> Object:
-        item = self._accept(resource, body, options)
-        self._place(item, resource, namespace)
+        item = accept(resource, body, options)
+        place(item, resource, namespace)
         item["metadata"].pop("resourceVersion", None)
         self._require_namespace(resource, namespace)
-        self._fill(item, resource)
+        fill(item, resource)
         ownership = track_update(
-            _empty(resource), item, resource.types, Ownership(), self._manager(resource, options), _reset(resource, "")
+            empty(resource),
+            item,
+            resource.types,
+            Ownership(),
+            self._manager(resource, options),
+            unowned_here(resource, ""),
         )
         return self._create(item, resource, ownership, options)
 
@@ -114,7 +88,7 @@ class Operations:
             metadata.pop(key, None)
         if resource.generation or resource.custom:
             metadata["generation"] = 1
-        self._initial_status(item, resource)
+        set_initial_status(item, resource)
         metadata["managedFields"] = ownership.write(moment, Ownership())
         self._check(item, resource, None)
         if self.store.find(resource.key, metadata.get("namespace", ""), metadata["name"]) is not None:
@@ -130,7 +104,7 @@ class Operations:
         old = self.read(resource, namespace, name)
         if subresource == "scale":
             body = from_scale(old, body)
-        item = self._accept(resource, body, options)
+        item = accept(resource, body, options)
         if not item["metadata"].get("resourceVersion") and (resource.custom or resource.kind in _CONDITIONAL):
             cause = errors.wrong("metadata.resourceVersion", "0", "must be specified for an update")
             raise errors.invalid(resource, name, [cause])
@@ -161,7 +135,7 @@ class Operations:
         if subresource == "scale":
             new = from_scale(old, new)
         try:
-            item = self._accept(resource, new, options)
+            item = accept(resource, new, options)
         except errors.StatusError as error:
             raise errors.invalid_patch(encode(new).decode(), error.message.partition(": ")[2]) from None
         return self._replace(resource, old, item, options, subresource), False
@@ -178,24 +152,26 @@ class Operations:
         if (config.get("metadata") or {}).get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         # Fields nobody declared can't be owned, so an apply refuses them whatever validation was asked for.
-        config = self._decode(resource, config, replace(options, validation="Strict"))
-        self._place(config, resource, namespace, name)
+        config = decode(resource, config, replace(options, validation="Strict"))
+        place(config, resource, namespace, name)
         if old is None:
             return self._apply_create(resource, namespace, config, options), True
         manager = self._manager(resource, options, subresource, "Apply")
         ownership = Ownership.read(old)
         merged, ownership = server_side_apply(
-            old, config, resource.types, ownership, manager, options.force, _reset(resource, subresource)
+            old, config, resource.types, ownership, manager, options.force, unowned_here(resource, subresource)
         )
-        merged = self._accept(resource, merged, options)
+        merged = accept(resource, merged, options)
         return self._replace(resource, old, merged, options, subresource, ownership), False
 
     def _apply_create(self, resource: Resource, namespace: str, config: Object, options: Options) -> Object:
         self._require_namespace(resource, namespace)
         manager = self._manager(resource, options, "", "Apply")
-        _, ownership = server_side_apply({}, config, resource.types, Ownership(), manager, True, _reset(resource, ""))
-        item = self._accept(resource, config, options)
-        self._fill(item, resource)
+        _, ownership = server_side_apply(
+            {}, config, resource.types, Ownership(), manager, True, unowned_here(resource, "")
+        )
+        item = accept(resource, config, options)
+        fill(item, resource)
         return self._create(item, resource, ownership, options)
 
     def _replace(
@@ -209,21 +185,21 @@ class Operations:
     ) -> Object:
         """Store ``item`` in place of ``old``, keeping what a client can't change."""
         metadata, before = item["metadata"], old["metadata"]
-        self._same_object(resource, item, old)
-        self._fill(item, resource)
-        self._keep(resource, item, old, subresource)
+        require_same_object(resource, item, old)
+        fill(item, resource)
+        keep(resource, item, old, subresource)
         asked = metadata.pop("managedFields", None)
         ownership = applied or self._track(resource, old, item, asked, options, subresource)
         if resource.kind == "Service" and not resource.custom:
             self.addresses.keep(item, old)
-        if self._counts(resource, old, item):
+        if makes_generation(resource, old, item):
             metadata["generation"] = before.get("generation", 0) + 1
         moment = now()
         metadata["managedFields"] = ownership.write(moment, Ownership.read(old))
         if not metadata["managedFields"]:
             del metadata["managedFields"]
         self._check(item, resource, old)
-        if self._is_released(resource, item):
+        if is_released(resource, item):
             return self._remove(resource, item, options)
         if item == old:
             return old
@@ -239,7 +215,7 @@ class Operations:
             if not ownership.sets and asked != [{}] and asked != []:
                 ownership = Ownership.read(old)
         manager = self._manager(resource, options, subresource)
-        return track_update(old, item, resource.types, ownership, manager, _reset(resource, subresource))
+        return track_update(old, item, resource.types, ownership, manager, unowned_here(resource, subresource))
 
     def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions) -> tuple[Object, bool]:
         """Delete an object; the object as it is then, and whether it is gone already."""
@@ -251,7 +227,7 @@ class Operations:
             found = metadata["resourceVersion"]
             raise errors.precondition(resource, name, "ResourceVersion", options.resource_version, found)
         plain = Options(dry_run=options.dry_run)
-        grace = self._grace(resource, item, options)
+        grace = grace_seconds(resource, item, options)
         finalizers = list(metadata.get("finalizers") or [])
         wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation)
         if wanted and wanted not in finalizers:
@@ -279,7 +255,7 @@ class Operations:
         resource = self._namespace_resource()
         item = self.read(resource, "", name)
         item["spec"] = {"finalizers": list((body.get("spec") or {}).get("finalizers") or [])}
-        if self._is_released(resource, item):
+        if is_released(resource, item):
             return self._remove(resource, item, options)
         return self._store(item, resource, options)
 
@@ -303,70 +279,6 @@ class Operations:
 
     # Steps
 
-    def _accept(self, resource: Resource, body: Any, options: Options) -> Object:
-        """Decode a body and leave out what is empty, as the kind itself would."""
-        item = self._decode(resource, body, options)
-        if resource.custom:
-            drop_empty(item["metadata"], resource.types.fields["metadata"])
-        else:
-            drop_empty(item, resource.types)
-        return item
-
-    def _decode(self, resource: Resource, body: Any, options: Options) -> Object:
-        """Decode a body: the right kind, known fields, right types."""
-        if not isinstance(body, dict):
-            raise errors.bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
-        kind, version = body.get("kind", resource.kind), body.get("apiVersion", resource.api_version)
-        if kind != resource.kind or version != resource.api_version:
-            raise _wrong_kind(resource, kind, version)
-        label = f'{resource.kind} in version "{resource.version}"'
-        decoder = Decoder(resource.kind, lenient=resource.custom, label=label)
-        item: Object = decoder.decode(body, resource.types)
-        item["kind"], item["apiVersion"] = resource.kind, resource.api_version
-        if not isinstance(item.setdefault("metadata", {}), dict):
-            raise errors.bad_request(f"{label} cannot be handled as a {resource.kind}: metadata must be an object")
-        if resource.custom:
-            item["metadata"] = Decoder(resource.kind, label=label).decode(
-                item["metadata"], resource.types.fields["metadata"], "metadata"
-            )
-        self._report_unknown(resource, decoder.unknown, options)
-        return item
-
-    def _report_unknown(self, resource: Resource, unknown: list[str], options: Options) -> None:
-        if not unknown or options.validation == "Ignore":
-            return
-        texts = [f'unknown field "{path}"' for path in sorted(set(unknown))]
-        if options.validation == "Strict":
-            label = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-            raise errors.bad_request(f"{label}: strict decoding error: {', '.join(texts)}")
-        options.warnings += [text for text in texts if text not in options.warnings]
-
-    def _fill(self, item: Object, resource: Resource) -> None:
-        if resource.custom:
-            custom_defaults(item, resource.types)
-        else:
-            apply_defaults(item, resource.kind)
-
-    def _place(self, item: Object, resource: Resource, namespace: str, name: str = "") -> None:
-        """Namespace and name of the path, which must not be at odds with those in the body."""
-        metadata = item["metadata"]
-        given = metadata.get("namespace", "")
-        if resource.namespaced:
-            if given and given != namespace:
-                raise errors.bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request"
-                )
-            metadata["namespace"] = namespace
-        else:
-            metadata.pop("namespace", None)
-        if name:
-            if metadata.get("name") and metadata["name"] != name:
-                raise _other_name(metadata["name"], name)
-            metadata["name"] = name
-        elif not metadata.get("name") and metadata.get("generateName"):
-            suffix = "".join(secrets.choice(_NAME_LETTERS) for _ in range(5))
-            metadata["name"] = metadata["generateName"][:58] + suffix
-
     def _require_namespace(self, resource: Resource, namespace: str) -> None:
         if not resource.namespaced:
             return
@@ -381,102 +293,10 @@ class Operations:
             error.details = (error.details or {}) | {"causes": [cause]}
             raise error
 
-    def _same_object(self, resource: Resource, item: Object, old: Object) -> None:
-        """Optimistic concurrency: name, uid and resourceVersion, where given, must be those of the stored object."""
-        metadata, before = item["metadata"], old["metadata"]
-        if metadata.setdefault("name", before["name"]) != before["name"]:
-            raise _other_name(metadata["name"], before["name"])
-        if metadata.get("uid") not in (None, "", before["uid"]):
-            raise errors.precondition(resource, before["name"], "UID", metadata["uid"], before["uid"])
-        if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
-            raise errors.conflict(resource, before["name"])
-
-    def _keep(self, resource: Resource, item: Object, old: Object, subresource: str) -> None:
-        """Carry over what this write can't touch."""
-        metadata, before = item["metadata"], old["metadata"]
-        kept = ("namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-        for key in (*kept, "generation", "resourceVersion", "generateName"):
-            metadata.pop(key, None)
-            if key in before:
-                metadata[key] = before[key]
-        if subresource == "status":
-            status = item.get("status")
-            for key in list(item):
-                if key not in ("status", "metadata"):
-                    del item[key]
-            item |= {key: value for key, value in old.items() if key not in ("status", "metadata")}
-            item["status"] = status if status is not None else {}
-            # Of a built-in kind a status update may still change annotations and finalizers.
-            held = ("labels", "ownerReferences") + (("annotations", "finalizers") if resource.custom else ())
-            for key in held:
-                metadata.pop(key, None)
-                if key in before:
-                    metadata[key] = before[key]
-            return
-        if resource.has_status:
-            item.pop("status", None)
-            if "status" in old:
-                item["status"] = old["status"]
-        if resource.key == NAMESPACES:
-            item["spec"] = old.get("spec", {})
-        if resource.kind == "Pod" and not resource.custom and old["spec"].get("nodeName"):
-            item["spec"].setdefault("nodeName", old["spec"]["nodeName"])
-
-    def _counts(self, resource: Resource, old: Object, item: Object) -> bool:
-        """Whether this change makes a new generation."""
-        if resource.custom:
-            left = {k: v for k, v in old.items() if k not in ("metadata", "status" if resource.has_status else "")}
-            right = {k: v for k, v in item.items() if k not in ("metadata", "status" if resource.has_status else "")}
-            return left != right
-        if not resource.generation:
-            return False
-        return any(old.get(key) != item.get(key) for key in ("spec", "endpoints", "ports"))
-
-    def _initial_status(self, item: Object, resource: Resource) -> None:
-        if resource.custom:
-            if resource.has_status:
-                item.pop("status", None)
-            return
-        if not resource.has_status:
-            return
-        if resource.kind != "Node":
-            item["status"] = {}
-        if resource.key == NAMESPACES:
-            item["spec"] = {"finalizers": ["kubernetes"]}
-            item["status"] = {"phase": "Active"}
-        elif resource.kind == "Service" or resource.kind == "Ingress":
-            item["status"] = {"loadBalancer": {}}
-        elif resource.kind == "Pod":
-            item["status"] = {"phase": "Pending", "qosClass": _quality(item["spec"])}
-        elif resource.kind == "ReplicaSet" or resource.kind == "StatefulSet":
-            item["status"] = {"replicas": 0}
-        elif resource.kind == "CustomResourceDefinition":
-            item["status"] = established(item, now())
-
     def _check(self, item: Object, resource: Resource, old: Object | None) -> None:
         causes = validate(item, resource, old)
         if causes:
             raise errors.invalid(resource, item["metadata"].get("name", ""), causes)
-
-    def _is_released(self, resource: Resource, item: Object) -> bool:
-        """Whether a deleted object has nothing left that holds it."""
-        metadata = item["metadata"]
-        if "deletionTimestamp" not in metadata or metadata.get("finalizers"):
-            return False
-        if resource.key == NAMESPACES:
-            return not (item.get("spec") or {}).get("finalizers")
-        return metadata.get("deletionGracePeriodSeconds", 0) == 0
-
-    def _grace(self, resource: Resource, item: Object, options: DeleteOptions) -> int:
-        """Seconds a pod gets to end; nothing else has any."""
-        if resource.kind != "Pod" or resource.custom:
-            return 0
-        spec = item.get("spec") or {}
-        if not spec.get("nodeName") or (item.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-            return 0
-        if options.grace is not None:
-            return max(options.grace, 0)
-        return int(spec.get("terminationGracePeriodSeconds", 30))
 
     def _remove(self, resource: Resource, item: Object, options: Options) -> Object:
         """Take the object out of the store; its last state keeps the version it had."""
@@ -498,14 +318,12 @@ class Operations:
         if resource.kind == "CustomResourceDefinition" and not resource.custom:
             spec = item["spec"]
             self.registry.replace_custom(spec["group"], spec["names"]["plural"], resources_of(item))
-            self.on_definition_change()
         return item
 
     def _undefine(self, item: Object) -> None:
         spec = item["spec"]
         self.registry.replace_custom(spec["group"], spec["names"]["plural"], [])
         self.store.drop((spec["group"], spec["names"]["plural"]))
-        self.on_definition_change()
 
     def _manager(
         self, resource: Resource, options: Options, subresource: str = "", operation: str = "Update"
@@ -526,38 +344,6 @@ def _known(registry: Registry, group: str, version: str, plural: str) -> Resourc
     return resource
 
 
-def _empty(resource: Resource) -> Object:
-    """An object of the kind with nothing set."""
-    if resource.custom:
-        return {}
-    fields = resource.types.fields
-    empty: Object = {key: {} for key in ("metadata", "spec", "status") if key in fields}
-    if resource.kind in _EMPTY_SPECS:
-        empty["spec"] = _EMPTY_SPECS[resource.kind]
-    return empty
-
-
-def _reset(resource: Resource, subresource: str) -> Paths:
-    """Fields that a write to this (sub)resource does not take, so that it can't own them either."""
-    if not resource.has_status:
-        return set()
-    if subresource == "status":
-        return {("f:spec",), ("f:metadata", "f:labels")}
-    return {("f:status",)}
-
-
-def _quality(spec: Object) -> str:
-    """The quality-of-service class a pod gets by its resources."""
-    containers = (spec.get("containers") or []) + (spec.get("initContainers") or [])
-    resources = [container.get("resources") or {} for container in containers]
-    if not any(r.get("requests") or r.get("limits") for r in resources):
-        return "BestEffort"
-    limited = all({"cpu", "memory"} <= set(r.get("limits") or {}) for r in resources)
-    if limited and all((r.get("requests") or r["limits"]) == r["limits"] for r in resources):
-        return "Guaranteed"
-    return "Burstable"
-
-
 def _in_storage_version(item: Object, resource: Resource, registry: Registry) -> Object:
     group, plural = resource.key
     if not resource.storage or (resource.storage, group) == (resource.version, resource.group):
@@ -570,16 +356,3 @@ def _scale_config(old: Object, config: Object) -> Object:
     replicas = (config.get("spec") or {}).get("replicas")
     metadata = {"name": old["metadata"]["name"], "namespace": old["metadata"]["namespace"]}
     return {"apiVersion": old["apiVersion"], "kind": old["kind"], "metadata": metadata, "spec": {"replicas": replicas}}
-
-
-def _wrong_kind(resource: Resource, kind: str, version: str) -> errors.StatusError:
-    if version != resource.api_version:
-        wanted = f"does not match the expected API version ({resource.api_version})"
-        return errors.bad_request(f"the API version in the data ({version}) {wanted}")
-    short = version.rpartition("/")[2]
-    why = f"converting ({short}.{kind}) to ({resource.group or 'core'}.{resource.kind}): unknown conversion"
-    return errors.bad_request(f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}')
-
-
-def _other_name(given: str, wanted: str) -> errors.StatusError:
-    return errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({wanted})")

@@ -9,12 +9,14 @@ from typing import Any
 from rehearsal.cluster import errors
 from rehearsal.cluster.apply import Manager, Ownership, track_update
 from rehearsal.cluster.auth import Attributes, Authenticator, Authorizer
-from rehearsal.cluster.operations import Operations, Options, now
+from rehearsal.cluster.operations import Operations
+from rehearsal.cluster.options import Options
 from rehearsal.cluster.pki import User
 from rehearsal.cluster.resources import Resource
 from rehearsal.cluster.routes import Target
 from rehearsal.cluster.selectors import match_labels
 from rehearsal.cluster.store import Store, Stored
+from rehearsal.cluster.strategy import now
 
 Object = dict[str, Any]
 

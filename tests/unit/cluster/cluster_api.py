@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rehearsal.cluster.bootstrap import populate
-from rehearsal.cluster.operations import Operations, Options
+from rehearsal.cluster.operations import Operations
+from rehearsal.cluster.options import Options
 from rehearsal.cluster.resources import Registry, Resource
 from rehearsal.cluster.services import ServiceAddresses
 from rehearsal.cluster.store import Store

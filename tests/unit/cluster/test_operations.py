@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rehearsal.cluster.errors import StatusError
-from rehearsal.cluster.operations import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, DeleteOptions, Options
+from rehearsal.cluster.operations import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from rehearsal.cluster.options import DeleteOptions, Options
 from tests.unit.cluster.cluster_api import Api, Object, deployment
 
 POD: Object = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
