@@ -54,7 +54,7 @@ class Runtime:
         self._modules = modules
         self._log_file = log_file
         self._serial = itertools.count(1)
-        self._starting: dict[int, asyncio.Future[int]] = {}
+        self._starting: dict[int, asyncio.Future[Process]] = {}
         self._running: dict[int, Process] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._connected = asyncio.Event()
@@ -73,8 +73,7 @@ class Runtime:
         answer = asyncio.get_running_loop().create_future()
         self._starting[number] = answer
         self._send({"op": "start", "id": number} | asdict(spec))
-        await answer
-        return self._running[number]
+        return await answer
 
     def signal(self, process: Process, number: int) -> None:
         """Send a signal; SIGKILL goes to all that the container started. Nothing happens to one that ended."""
@@ -133,7 +132,7 @@ class Runtime:
         elif "error" in message:
             starting.set_exception(StartError(message["error"]))
         else:
-            starting.set_result(message["pid"])
+            starting.set_result(self._running[number])
 
     def _all_ended(self) -> None:
         for starting in self._starting.values():
