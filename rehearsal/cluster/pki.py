@@ -58,8 +58,12 @@ def ensure(world: World) -> Credentials:
     if not credentials.certificate.exists():
         _certificates(credentials, world)
     if not credentials.tokens.exists():
-        rows = [(secrets.token_urlsafe(24), name, name, ",".join(groups)) for name, groups in USERS.items()]
-        _write(credentials.tokens, "".join(f'{token},{name},{uid},"{groups}"\n' for token, name, uid, groups in rows))
+        rows = []
+        for name, groups in USERS.items():
+            # A real server takes an empty last column for a group without a name.
+            member = f',"{",".join(groups)}"' if groups else ""
+            rows.append(f"{secrets.token_urlsafe(24)},{name},{name}{member}\n")
+        _write(credentials.tokens, "".join(rows))
     for token, user in read_tokens(credentials).items():
         path = world.kubeconfig if user.name == "admin" else world.kubeconfig.with_name(f"kubeconfig-{user.name}")
         if not path.exists():
