@@ -73,6 +73,11 @@ class World:
         return self.home / "logs"
 
     @property
+    def audit_log(self) -> Path:
+        """Who asked the API server for what: one JSON line per request, as kube-apiserver writes it."""
+        return self.logs / "audit.log"
+
+    @property
     def api_url(self) -> str:
         return f"https://{self.host}:6443"
 

@@ -44,7 +44,7 @@ async def run(world: World) -> None:
     # Only now: a real API server needs nothing of the emulated one.
     from rehearsal.cluster.server import serve
 
-    await serve(credentials, world.host, PORT, stop)
+    await serve(credentials, world.host, PORT, stop, world.audit_log)
 
 
 def main() -> None:

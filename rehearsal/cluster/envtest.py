@@ -7,6 +7,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from rehearsal.cluster.pki import Credentials, ensure_service_account_key
 from rehearsal.world import World
 
@@ -15,6 +17,14 @@ ETCD_PEER_PORT = 2380
 API_PORT = 6443
 SERVICE_CIDR = "10.96.0.0/16"
 STOP_SECONDS = 10.0
+# A policy can't tell clients apart by their agent, and this world's parts use the same user as everybody: so all of
+# them are on record, and who reads it leaves out the agents that are the world's own.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "None", "users": ["system:apiserver"]}, {"level": "Metadata"}],
+}
 
 
 def etcd_command(assets: Path, world: World) -> list[str]:
@@ -52,12 +62,15 @@ def apiserver_command(assets: Path, world: World, credentials: Credentials) -> l
         # Endpoints are the business of this world's own controllers.
         "--endpoint-reconciler-type=none",
         f"--cert-dir={credentials.folder / 'generated'}",
+        f"--audit-policy-file={credentials.audit_policy}",
+        f"--audit-log-path={world.audit_log}",
     ]
 
 
 async def run(assets: Path, world: World, credentials: Credentials, stop: asyncio.Event) -> None:
     """Run both until ``stop`` is set, or until one of them ends by itself, which raises RuntimeError."""
     ensure_service_account_key(credentials)
+    credentials.audit_policy.write_text(yaml.safe_dump(AUDIT_POLICY, sort_keys=False))
     world.logs.mkdir(parents=True, exist_ok=True)
     commands = [etcd_command(assets, world), apiserver_command(assets, world, credentials)]
     processes: list[asyncio.subprocess.Process] = []

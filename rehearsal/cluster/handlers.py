@@ -41,13 +41,20 @@ _ANSWER_OBJECT = {("", "pods"), ("", "services"), ("", "serviceaccounts"), ("", 
 
 
 class Handlers:
-    """Dispatch of resource requests."""
+    """Dispatch of resource requests. ``watching`` is told of each watch once its answer has begun."""
 
-    def __init__(self, operations: Operations, authenticator: Authenticator, authorizer: Authorizer) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        watching: Callable[[web.BaseRequest], None],
+    ) -> None:
         self.operations = operations
         self.store = operations.store
         self.authenticator = authenticator
         self.authorizer = authorizer
+        self.watching = watching
         self.connector = Connector(operations)
 
     async def close(self) -> None:
@@ -148,6 +155,7 @@ class Handlers:
         response.enable_chunked_encoding()
         try:
             await response.prepare(request)
+            self.watching(request)
             await watch.run(response.write)
             await response.write_eof()
         finally:

@@ -44,6 +44,11 @@ class Credentials:
     def service_account_key(self) -> Path:
         return self.folder / "service-accounts.key"
 
+    @property
+    def audit_policy(self) -> Path:
+        """What a real API server has on record; written when one is started."""
+        return self.folder / "audit-policy.yaml"
+
 
 @dataclass(frozen=True)
 class User:

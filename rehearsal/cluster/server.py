@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from rehearsal.cluster import errors, openapi
+from rehearsal.cluster import audit, errors, openapi
 from rehearsal.cluster.auth import Authenticator, Authorizer
 from rehearsal.cluster.bodies import LONGEST_BODY, answer, failure, text
 from rehearsal.cluster.bootstrap import populate
@@ -38,22 +40,47 @@ VERSION = {
     "platform": "linux/amd64",
 }
 SHUTDOWN_SECONDS = 0.5
+_RECEIVED = web.RequestKey("received", float)
+_STARTED = web.RequestKey("started", bool)
 
 
 class ApiServer:
     """Everything one emulated API consists of."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, audit_log: audit.AuditLog | None = None) -> None:
+        self.audit_log = audit_log
         self.store = Store()
         self.registry = Registry()
         self.operations = Operations(self.store, self.registry, ServiceAddresses())
         self.authenticator = Authenticator(read_tokens(credentials))
         self.authorizer = Authorizer(self.store)
         self.discovery = Discovery(self.registry)
-        self.handlers = Handlers(self.operations, self.authenticator, self.authorizer)
+        self.handlers = Handlers(self.operations, self.authenticator, self.authorizer, self._note_started)
         populate(self.operations)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        request[_RECEIVED] = time.time()
+        response = await self._answered(request)
+        # A watch was noted when it began: its end may be hours away, or never seen.
+        if _STARTED not in request:
+            self._note(request, response.status, audit.COMPLETE)
+        return response
+
+    def _note_started(self, request: web.BaseRequest) -> None:
+        request[_STARTED] = True
+        self._note(request, 200, audit.STARTED)
+
+    def _note(self, request: web.BaseRequest, status: int, stage: str) -> None:
+        if self.audit_log is None or not audit.wanted(request):
+            return
+        user = self.authenticator.user(request.headers.get("Authorization"))
+        target = parse(request.path)
+        asked = attributes(target, request.method, request.path, request.query)
+        name = user.name if user else ""
+        received = request[_RECEIVED]
+        self.audit_log.note(audit.event(request, name, target, asked, status=status, received=received, stage=stage))
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._handle(request)
         except errors.StatusError as error:
@@ -119,19 +146,21 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: async
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LONGEST_BODY)
 
 
-async def serve(credentials: Credentials, host: str, port: int, stop: asyncio.Event) -> None:
-    """Serve the emulated API until ``stop`` is set."""
-    api = ApiServer(credentials)
+async def serve(credentials: Credentials, host: str, port: int, stop: asyncio.Event, audit_path: Path) -> None:
+    """Serve the emulated API until ``stop`` is set; its audit log goes to ``audit_path``."""
+    audit_log = audit.AuditLog(audit_path)
+    api = ApiServer(credentials, audit_log)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(credentials.certificate, credentials.key)
     server = web.Server(api.handle, request_factory=_request, handler_cancellation=True, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
-    namespaces = asyncio.create_task(end_namespaces(api.operations))
+    tasks = [asyncio.create_task(end_namespaces(api.operations)), asyncio.create_task(audit_log.run())]
     try:
         await web.TCPSite(runner, host, port, ssl_context=context, reuse_address=True).start()
         await stop.wait()
     finally:
-        namespaces.cancel()
         await api.handlers.close()
         await runner.cleanup()
+        for task in tasks:
+            task.cancel()

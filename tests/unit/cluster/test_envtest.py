@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rehearsal.cluster import envtest, pki
 from rehearsal.world import World
@@ -57,9 +58,13 @@ def test_both_are_started_on_the_addresses_of_the_world_and_stopped_in_order(tmp
         "--authorization-mode=RBAC",
         "--service-cluster-ip-range=",
         f"--service-account-signing-key-file={world.home}/pki/service-accounts.key",
+        f"--audit-log-path={world.home}/logs/audit.log",
+        f"--audit-policy-file={world.home}/pki/audit-policy.yaml",
     ):
         assert wanted in server
     assert (world.home / "pki" / "service-accounts.key").read_text().startswith("-----BEGIN RSA PRIVATE KEY")
+    policy = yaml.safe_load((world.home / "pki" / "audit-policy.yaml").read_text())
+    assert policy["rules"][-1] == {"level": "Metadata"}
     words = (tmp_path / "order").read_text().split()
     assert [word for word in words if word != "stopped"] == ["kube-apiserver", "etcd"]
 
