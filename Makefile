@@ -11,7 +11,7 @@ VENV ?= .venv
 PYTHON_IN := $(VENV)/bin/python
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
-export PYTHONDONTWRITEBYTECODE ?=
+export PYTHONPATH := $(CURDIR)/build/collections
 
 FAULT ?=
 NAME ?= rehearsal

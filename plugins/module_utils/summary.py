@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import typing as t
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.va
 NONE = "–"
 WIDTH = 110
 _NAME_WIDTH = 20
-_HEADINGS = ("stage", "planned", "actual", "time", "weight", "share measured", "errors", "P95", "agents", "verdict")
+_HEADINGS = ("stage", "planned", "actual", "time", "weight", "share", "errors", "P95", "agents", "verdict")
 _RIGHT = ("time", "weight", "errors", "P95", "agents")
 
 Json = t.Mapping[str, t.Any]
@@ -28,7 +29,8 @@ Json = t.Mapping[str, t.Any]
 
 @dataclass(frozen=True)
 class Summary:
-    """``lines`` to print, at most 110 columns each; ``stages`` the same as data; ``outcome`` is the last line."""
+    """``lines`` to print, at most 110 columns each; ``stages`` the same as data; ``outcome`` is
+    what the last of them say."""
 
     lines: list[str]
     stages: list[dict[str, t.Any]]
@@ -48,7 +50,7 @@ def summarise(journal: Json, notes: t.Iterable[str] = (), where: str = "") -> Su
     )
     outcome = _outcome(journal, stages)
     extra = [*notes, *([f"Record: {where}"] if where else [])]
-    lines = [title, "", *_table(stages), "", *(_clipped(line) for line in extra), _clipped(outcome)]
+    lines = [title, "", *_table(stages), "", *(_clipped(line) for line in extra), *textwrap.wrap(outcome, WIDTH)]
     return Summary(lines, stages, outcome, journal.get("state") == DONE)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import from_data, whole
 from rehearsal.client import Informer, KubeClient
 from rehearsal.world import NAMESPACE
 from rehearsal.world import World as RehearsalWorld
@@ -62,11 +62,9 @@ async def left_behind(world: RehearsalWorld) -> World:
 
 
 async def read_journal(world: RehearsalWorld) -> dict[str, Any] | None:
-    """The journal as it lies in the cluster, its events in order; None when no release was ever opened."""
+    """The journal as ``release_journal`` returns it; None when no release was ever opened."""
     async with KubeClient.from_kubeconfig(world.kubeconfig, "rehearse") as client:
         found = await client.get(f"{CORE}/configmaps", fieldSelector=f"metadata.name={JOURNAL}")
     if not found["items"]:
         return None
-    data = found["items"][0].get("data", {})
-    events = [json.loads(value) for key, value in sorted(data.items()) if key.startswith("event-")]
-    return {**json.loads(data["release.json"]), "events": events}
+    return whole(from_data(found["items"][0]["data"], f"ConfigMap {NAMESPACE}/{JOURNAL}"))

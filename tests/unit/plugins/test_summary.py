@@ -41,7 +41,7 @@ def test_the_table_shows_plan_and_fact_in_aligned_columns() -> None:
     assert summary.lines == [
         "Release 5.1-a   shop 5.0 → 5.1",
         "",
-        "stage   planned      actual      time  weight  share measured   errors    P95  agents  verdict",
+        "stage   planned      actual      time  weight  share            errors    P95  agents  verdict",
         "canary  T+0 → T+30   T+1 → T+31  0:18     5 %  5.1 % (4.2–6.0)  0.02 %  61 ms   61/61  pass",
         "expand  T+30 → T+75  –              –    20 %  –                     –      –       –  not begun",
         "",
