@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--name", default=DEFAULT_NAME, help="name of the world (default: %(default)s)")
+    common.add_argument("--name", type=_name, default=DEFAULT_NAME, help="name of the world (default: %(default)s)")
     for add in (_add_up, _add_down, _add_status, _add_fault, _add_load, _add_kubeconfig):
         add(commands, common)
     return top
@@ -156,6 +157,13 @@ def _add_kubeconfig(commands: Commands, common: argparse.ArgumentParser) -> None
         description="Print the path of the kubeconfig, for: export KUBECONFIG=$(python -m rehearsal kubeconfig)",
     )
     command.set_defaults(run=_kubeconfig)
+
+
+def _name(text: str) -> str:
+    # The world's node carries the name, so it must be one that the API takes.
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name: use up to 42 small letters, digits and '-'")
+    return text
 
 
 def _positive(text: str) -> int:

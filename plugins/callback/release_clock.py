@@ -38,6 +38,7 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import format_duration, format_plan
 
+_MOST_LAST_WORDS = 15
 _INDENT = "          "
 _COUNTS = ("ok", "changed", "failures", "unreachable", "skipped", "rescued", "ignored")
 
@@ -207,4 +208,16 @@ def _failure_lines(result: t.Mapping[str, t.Any]) -> list[str]:
     if isinstance(problems, list) and len(problems) > 1:
         return [f"{len(problems)} problems:", *(f"- {problem}" for problem in problems)]
     message = str(result.get("msg") or result.get("stderr") or result.get("module_stderr") or "no message")
-    return [line for line in message.splitlines() if line.strip()] or ["no message"]
+    lines = [line for line in message.splitlines() if line.strip()] or ["no message"]
+    return lines + _last_words(result)
+
+
+def _last_words(result: t.Mapping[str, t.Any]) -> list[str]:
+    """What a command that failed wrote last: its status alone tells nobody why."""
+    if not result.get("rc") or not result.get("msg"):
+        return []
+    return [
+        line
+        for stream in ("stdout", "stderr")
+        for line in [line for line in str(result.get(stream) or "").splitlines() if line.strip()][-_MOST_LAST_WORDS:]
+    ]
