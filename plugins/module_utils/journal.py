@@ -265,6 +265,30 @@ def _refuse_large(header: Json) -> None:
         )
 
 
+def refuse_to_open(journal: Journal, release_id: str, versions: Json) -> None:
+    """Raises JournalError where ``journal`` does not let release ``release_id`` be opened, or itself be taken up."""
+    if journal.state == ROLLING_BACK:
+        since = next(event["time"] for event in reversed(journal.events) if event["what"] == "state_changed")
+        raise JournalError(
+            f"release {journal.release_id} is {journal.state} since {since}: its rollback was not finished; run"
+            f" claude_enhancer.rollout.rollback to finish it, before opening release {release_id}",
+            release_id=journal.release_id,
+            state=journal.state,
+        )
+    if journal.closed or journal.release_id == release_id or journal.header["versions"] == versions:
+        return
+    controller = journal.header["controller"]
+    theirs = " to ".join(str(version) for version in journal.header["versions"].values())
+    raise JournalError(
+        f"release {journal.release_id} ({theirs}) is {journal.state}, held by {controller['who']} on"
+        f" {controller['host']} since {controller['since']}; finish it, or take it back with"
+        f" claude_enhancer.rollout.rollback, before opening release {release_id}",
+        release_id=journal.release_id,
+        controller=controller,
+        state=journal.state,
+    )
+
+
 def taken_up(journal: Journal, author: Author, now: float) -> Journal:
     """The release in progress, with ``author`` as its controller from now on."""
     return _written(journal, "taken_up", author, now)

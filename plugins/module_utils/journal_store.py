@@ -108,7 +108,7 @@ class JournalStore:
         """Start a release, or take up the one of the same versions that is in progress (``resumed: true``).
 
         A finished one is kept aside under its own name, the last ``keep`` of them. Raises JournalError when another
-        release is in progress, InputError when plan and snapshot are too large.
+        release is in progress or a rollback was not finished, InputError when plan and snapshot are too large.
         """
         return self._retried(lambda: self._open(release_id, versions, plan, snapshot, keep))
 
@@ -116,7 +116,7 @@ class JournalStore:
         before, found = self._find()
         now = self.clock.now()
         if before is not None and not before.closed:
-            self._same_release(before, release_id, versions)
+            record.refuse_to_open(before, release_id, versions)
             after = record.taken_up(before, self.author, now)
             self._write(after, found)
             return Written(before, after, {"resumed": True})
@@ -132,20 +132,6 @@ class JournalStore:
         after = record.opened(release_id, self.application, versions, plan, snapshot, self.author, now)
         self._write(after, found)
         return Written(None, after, {"resumed": False})
-
-    def _same_release(self, journal: Journal, release_id: str, versions: Json) -> None:
-        if journal.release_id == release_id or journal.header["versions"] == versions:
-            return
-        controller = journal.header["controller"]
-        theirs = " to ".join(str(version) for version in journal.header["versions"].values())
-        raise JournalError(
-            f"release {journal.release_id} ({theirs}) is {journal.state}, held by {controller['who']} on"
-            f" {controller['host']} since {controller['since']}; finish it, or take it back with rollback.yml, before"
-            f" opening release {release_id}",
-            release_id=journal.release_id,
-            controller=controller,
-            state=journal.state,
-        )
 
     def begin(self, stage: str, data: Json | None = None, release_id: str | None = None) -> Written:
         """Begin ``stage``; the answer says ``ended`` and ``resumed``. Raises JournalError, see ``journal.begun``."""

@@ -58,6 +58,14 @@ def test_open_refuses_another_release_and_says_whose_it_is(cluster: FakeConfigMa
         store_of(cluster).open("6.0-a", {"stable": "5.1", "candidate": "6.0"}, PLAN, {})
 
 
+def test_open_waits_for_a_rollback_to_be_finished(cluster: FakeConfigMaps, store: JournalStore) -> None:
+    store.close("rolling_back")
+    with pytest.raises(JournalError, match=r"5\.1-a is rolling_back since 20.* run claude_enhancer\.rollout\.rollback"):
+        store_of(cluster).open("5.1-b", VERSIONS, PLAN, {})
+    store.close("rolled_back")
+    assert store_of(cluster).open("5.1-b", VERSIONS, PLAN, {}).answer == {"resumed": False}
+
+
 def test_open_keeps_the_last_finished_releases(cluster: FakeConfigMaps) -> None:
     store = store_of(cluster)
     for number in range(5):
