@@ -143,19 +143,42 @@ class PrometheusSource:
         self._pool.clear()
 
     def check(self, needs: t.Iterable[Need]) -> list[dict[str, t.Any]]:
-        """Ask each query once. Raises QueryError naming metric and query, SourceDownError when nobody answers.
+        """Ask each query once. Raises QueryError with all that are refused, SourceDownError when nobody answers.
 
         What is needed twice is asked once.
 
         Returns what was asked and how many series answered.
         """
         now = self._now()
-        asked = []
+        asked: list[dict[str, t.Any]] = []
+        refused: dict[str, list[str]] = {}
         for metric, window in {(metric.name, window): (metric, window) for metric, window in needs}.values():
-            for role in (*metric.queries, *(["freshness"] if metric.freshness else [])):
-                query = metric.promql(role, window, self._versions)
+            if metric.name in refused:
+                continue  # over another window it is wrong in the same way
+            try:
+                asked += self._check(metric, window, now)
+            except QueryError as error:
+                refused[metric.name] = error.details["problems"]
+        if refused:
+            problems = [problem for of_metric in refused.values() for problem in of_metric]
+            raise QueryError("; ".join(problems), problems=problems)
+        return asked
+
+    def _check(self, metric: Metric, window: float, now: float) -> list[dict[str, t.Any]]:
+        asked: list[dict[str, t.Any]] = []
+        refused: list[str] = []
+        for role in (*metric.queries, *(["freshness"] if metric.freshness else [])):
+            if role == "freshness" and refused:
+                break  # it is made of the others
+            query = metric.promql(role, window, self._versions)
+            try:
                 answer = self._ask(metric, query, now)
-                asked.append({"metric": metric.name, "role": role, "query": query, "series": len(answer.series)})
+            except QueryError as error:
+                refused.append(error.message)
+                continue
+            asked.append({"metric": metric.name, "role": role, "query": query, "series": len(answer.series)})
+        if refused:
+            raise QueryError("; ".join(refused), problems=refused)
         return asked
 
     def measure(self, needs: t.Iterable[Need], *, strict: bool = False) -> dict[Key, Measurement]:
@@ -264,6 +287,7 @@ def _checked_url(url: str) -> str:
 
 def _reason(error: Exception, timeout: float) -> str:
     """What happened, without the object addresses that urllib3 puts in its messages."""
-    if isinstance(error, urllib3.exceptions.TimeoutError):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a timeout by inheritance only
+    if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
         return f"no answer within {timeout:g} s"
-    return str(error).rsplit(": ", 1)[-1] if "object at 0x" in str(error) else str(error)
+    return str(error).rsplit(": ", 1)[-1] if refused or "object at 0x" in str(error) else str(error)

@@ -114,7 +114,7 @@ class Asker:
                 redirect=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            return Answer(0, time.perf_counter() - started, error=f"{type(error).__name__}: {error}")
+            return Answer(0, time.perf_counter() - started, error=_cause(error))
         seconds = time.perf_counter() - started
         return Answer(response.status, seconds, self._recogniser.version(response.headers, response.data))
 
@@ -125,6 +125,12 @@ class Asker:
         if self._edge.session_cookie:
             headers["Cookie"] = f"{self._edge.session_cookie}={uuid.uuid4().hex}"
         return headers
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return str(error).rpartition(": ")[2]  # the address before it is known
+    return f"{type(error).__name__}: {error}"
 
 
 def _tls(edge: Edge) -> dict[str, t.Any]:

@@ -135,7 +135,7 @@ class IstioProvider:
             named = ", ".join(destinations(raw)) or "nothing"
             raise InputError(
                 f"stable, candidate: no route of {self._ref()} has a destination to both {self._sides['stable']} and "
-                f"{self._sides['candidate']}; its routes go to {named}"
+                f"{self._sides['candidate']}; its routes go to {named}: name two of these, or add a route to both"
             )
         return TrafficState(
             ref=self._ref(),
@@ -162,7 +162,8 @@ def _labels_of(
     if destination.subset not in subsets:
         raise InputError(
             f"{side}.subset: no DestinationRule for host {destination.host} defines the subset "
-            f"{destination.subset}; defined are: {', '.join(sorted(subsets)) or 'none'}"
+            f"{destination.subset}; defined are: {', '.join(sorted(subsets)) or 'none'}; "
+            "name one of these, or add it there"
         )
     return subsets[destination.subset]
 

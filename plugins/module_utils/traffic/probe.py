@@ -161,7 +161,7 @@ def count(answers: t.Sequence[Answer], versions: Versions, seconds: float) -> Sa
 
 
 def prove(
-    sampler: t.Callable[[], Sample], expectation: Expectation, *, within: float, clock: Clock
+    sampler: t.Callable[[], Sample], expectation: Expectation, *, within: float, clock: Clock, where: str = "the edge"
 ) -> tuple[Sample, int]:
     """The last sample, and how many were taken, until one shows the expected split or ``within`` seconds are over.
 
@@ -182,7 +182,8 @@ def prove(
     result = as_result(sample, looks, expectation)
     if not sample.latency:
         raise SourceDownError(
-            f"url: none of {sample.asked} requests was answered ({'; '.join(sample.errors)}); check url and host",
+            f"url: none of {sample.asked} requests to {where} was answered ({'; '.join(sample.errors)}); "
+            "check url and host",
             **result,
         )
     raise NotRoutedError(

@@ -70,7 +70,7 @@ def probe(options: t.Mapping[str, t.Any], clock: Clock) -> dict[str, t.Any]:
             clock=clock,
         )
 
-    sample, looks = prove(sampler, expectation, within=options["within"], clock=clock)
+    sample, looks = prove(sampler, expectation, within=options["within"], clock=clock, where=options["url"])
     return {"changed": False, **as_result(sample, looks, expectation)}
 
 

@@ -248,7 +248,9 @@ def test_an_edge_that_is_not_there_is_named(expect_weight: int | None) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
-        with pytest.raises(SourceDownError, match=r"url: none of 40 requests was answered .*refused") as caught:
+        with pytest.raises(
+            SourceDownError, match=rf"url: none of 40 requests to {url} was answered .*refused"
+        ) as caught:
             probe(options(url, expect_weight=expect_weight, within=0.3), SystemClock())
     assert caught.value.details["failures"] == 40
 
