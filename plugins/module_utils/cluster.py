@@ -172,6 +172,19 @@ class Cluster:
         answer = self._call("GET", collection.collection, query={"labelSelector": label_selector or ""})
         return list(answer.get("items") or [])
 
+    def locate(self, api_version: str, kind: str, namespace: str, name: str) -> Ref:
+        """The object's place in the API, for kinds that only the inventory knows; asks the API. Raises InputError."""
+        try:
+            served = self._call("GET", Ref(api_version, "APIResourceList", "")).get("resources") or []
+        except NotFoundError:
+            served = []
+        for resource in served:
+            if resource["kind"] == kind and "/" not in resource["name"]:
+                return Ref(api_version, kind, resource["name"], namespace if resource["namespaced"] else "", name)
+        raise InputError(
+            f"kind: the cluster {self.server} doesn't serve {kind} of {api_version}; is its CRD installed?"
+        )
+
     def create(self, ref: Ref, body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return self._write("POST", ref.collection, body)
 

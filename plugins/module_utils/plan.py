@@ -121,6 +121,7 @@ def _read_sides(description: Data, problems: Problems) -> dict[str, str]:
         given = description.get(side)
         if not isinstance(given, t.Mapping):
             problems.add(side, f"{given!r} is not a dictionary: give at least version and deployment")
+            versions[side] = side  # queries that use it are not told as well
             continue
         problems.unknown(side, given, SIDE_KEYS)
         for key in ("version", "deployment"):
@@ -129,7 +130,7 @@ def _read_sides(description: Data, problems: Problems) -> dict[str, str]:
         version = given.get("version")
         if isinstance(version, (int, float)):
             problems.add(side, f"version: {version!r} is a number: put it in quotes, {str(version)!r}")
-        versions[side] = str(version)
+        versions[side] = side if version in (None, "") else str(version)
     if len(versions) == 2 and versions["stable"] == versions["candidate"]:
         problems.add(
             "candidate", f"version: {versions['candidate']!r} is stable's version too: name the one to release"
@@ -373,7 +374,8 @@ def _check_order(stages: list[Stage], problems: Problems) -> None:
 
 
 def _check_weights(stages: list[Stage], problems: Problems) -> None:
-    weighted = [stage for stage in stages if stage.weight is not None]
+    # In the order of time: stages that stand out of order are told by _check_order.
+    weighted = sorted((stage for stage in stages if stage.weight is not None), key=lambda stage: stage.starts)
     for before, after in itertools.pairwise(weighted):
         if t.cast(float, after.weight) < t.cast(float, before.weight):
             problems.add(

@@ -16,7 +16,8 @@ from urllib.parse import quote
 class Ref:
     """One object, or with an empty ``name`` the collection of a kind in a namespace.
 
-    An empty ``namespace`` means a cluster-scoped object or a list over all namespaces.
+    An empty ``namespace`` means a cluster-scoped object or a list over all namespaces; an empty ``plural`` is the list
+    of what the API version serves.
     """
 
     api_version: str
@@ -35,9 +36,7 @@ class Ref:
         parts = ["api" if "/" not in self.api_version else "apis", *self.api_version.split("/")]
         if self.namespace:
             parts += ["namespaces", self.namespace]
-        parts.append(self.plural)
-        if self.name:
-            parts.append(self.name)
+        parts += [part for part in (self.plural, self.name) if part]
         return "/" + "/".join(quote(part, safe="") for part in parts)
 
     def __str__(self) -> str:

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks a release before its first change, on the control node, where its files are."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_facts import Facts, read_facts
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_world import World
+
+SPEC = ArgumentSpec({"release": {"type": "dict", "required": True}})
+
+
+class ActionModule(ActionBase):
+    """The action plugin; its options are documented in the module of the same name."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        try:
+            result.update(changed=False, **_preflight(dict(self._task.args)))
+        except RolloutError as error:
+            result.update(error.payload(), failed=True)
+        return result
+
+
+def _preflight(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Timeline and snapshot of the release. Raises InputError with everything that is in its way."""
+    facts: Facts = SPEC.validate({"release": arguments.pop("release", None)})["release"]
+    read = read_facts(facts, time.time())
+    problems = [*read.problems, *_missing_files(facts)]
+    world = World(facts, read)
+    try:
+        connection = CLUSTER_SPEC.validate(arguments)
+    except InputError as error:
+        problems.append(f"release_cluster: {error.message}")
+    else:
+        world.ask(connection)
+    problems += world.problems
+    if problems:
+        count = len(problems)
+        told = problems[0] if count == 1 else f"{count} problems, and nothing was touched: {'; '.join(problems)}"
+        raise InputError(told, problems=problems)
+    return {**read.timeline, "snapshot": world.snapshot}
+
+
+def _missing_files(facts: Facts) -> t.Iterator[str]:
+    agents, manifest = facts.get("release_agents"), facts.get("release_candidate_manifest")
+    directory = agents.get("directory") if isinstance(agents, t.Mapping) else None
+    if directory and not Path(str(directory)).is_dir():
+        yield f"release_agents.directory: {directory} is no folder; name the one with the candidate's agent files"
+    if not manifest:
+        yield "release_candidate_manifest: is missing or empty: name the template of the candidate's Deployment"
+    elif not Path(str(manifest)).is_file():
+        yield f"release_candidate_manifest: there is no file {manifest}; name the candidate's template"

@@ -1,0 +1,186 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The world a release is about to begin in, asked without changing anything: every obstacle, told once."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, deployment, service
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import selector_of
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    ForbiddenError,
+    InputError,
+    NotFoundError,
+    RolloutError,
+    SourceDownError,
+    UnreachableError,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import refuse_to_open
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
+    PROMETHEUS,
+    PrometheusSource,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_facts import (
+    Facts,
+    Read,
+    needs,
+    versions,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probing import PROBE_SPEC, probe
+
+_REQUESTS = 20
+# A message of a module names its options first, such as ``stable, candidate: ...``.
+_OPTIONS = re.compile(r"[a-z_.]+(, [a-z_.]+)*")
+_UNAUTHORIZED = 401
+
+
+class World:
+    """Asks about the variables that are sound. ``problems`` and ``snapshot`` grow with each question."""
+
+    def __init__(self, facts: Facts, read: Read) -> None:
+        self._facts = facts
+        self._read = read
+        self._namespace = str(facts.get("release_namespace"))
+        self.problems: list[str] = []
+        self.snapshot: dict[str, t.Any] = {}
+
+    def ask(self, connection: t.Mapping[str, t.Any]) -> None:
+        """Ask cluster, source of measurements and edge; ``connection`` are the options of ``CLUSTER_ARGUMENTS``."""
+        self._ask_cluster(connection)
+        for variable, question in (("release_prometheus", self._ask_source), ("release_edge", self._ask_edge)):
+            if self._read.sound(variable):
+                self._note(variable, question)
+
+    def _note(self, variable: str, question: t.Callable[[], None]) -> None:
+        """Ask; what goes wrong is a problem of ``variable``. Raises what makes every other question pointless."""
+        try:
+            question()
+        except RolloutError as error:
+            lost = isinstance(error, UnreachableError) or getattr(error, "status", 0) == _UNAUTHORIZED
+            if lost:
+                raise
+            for problem in error.details.get("problems") or [error.message]:
+                self._tell(variable, problem, at_server=isinstance(error, ForbiddenError))
+
+    def _tell(self, variable: str, problem: str, *, at_server: bool = False) -> None:
+        options, colon, rest = problem.partition(": ")
+        if at_server:
+            said = f"release_cluster: {problem}"
+        elif variable and _OPTIONS.fullmatch(options):
+            said = f"{', '.join(f'{variable}.{option}' for option in options.split(', '))}{colon}{rest}"
+        else:
+            said = f"{variable}: {problem}" if variable else problem
+        if said not in self.problems:
+            self.problems.append(said)
+
+    # ---- the cluster
+
+    def _ask_cluster(self, connection: t.Mapping[str, t.Any]) -> None:
+        questions = {
+            "": self._ask_journal,
+            "release_traffic": self._ask_traffic,
+            "release_entry_service": self._ask_entry_service,
+            "release_stable": self._ask_stable,
+            "release_canary_drain": self._ask_drain,
+        }
+        try:
+            # No write is ever meant here; one that is sent is a question to the API server.
+            self._cluster = Cluster.from_options(connection, dry_run=True)
+            for variable, question in questions.items():
+                if self._read.sound("release_namespace") and (not variable or self._read.sound(variable)):
+                    self._note(variable, question)
+        except RolloutError as error:
+            self._tell("release_cluster", error.message, at_server=True)
+
+    def _ask_journal(self) -> None:
+        if not self._read.sound("release_application"):
+            return
+        store = JournalStore(self._cluster, self._namespace, str(self._facts["release_application"]))
+        journal = store.read()
+        if journal is not None:
+            release_id = self._read.timeline.get("release_id", "a new one")
+            refuse_to_open(journal, release_id, versions(self._facts))
+
+    def _ask_traffic(self) -> None:
+        traffic = dict(self._facts["release_traffic"])
+        provider = open_provider(traffic.pop("provider", "istio"), self._cluster, traffic)
+        state = provider.read()
+        self.snapshot["weight"] = state.weight
+        provider.plan(100, state, strict=True)  # refuses routes that can't be split
+        for backend in provider.backends().values():
+            if backend.problem:
+                self._tell("release_traffic", backend.problem)
+
+    def _ask_entry_service(self) -> None:
+        name = str(self._facts["release_entry_service"]["name"])
+        try:
+            self.snapshot["entry_selector"] = selector_of(self._cluster.get(service(self._namespace, name)))
+        except NotFoundError:
+            raise InputError(
+                f"name: there is no Service {name} in namespace {self._namespace}; apply it first"
+            ) from None
+
+    def _ask_stable(self) -> None:
+        name = str(self._facts["release_stable"]["deployment"])
+        try:
+            found = self._cluster.get(deployment(self._namespace, name))
+        except NotFoundError:
+            raise InputError(
+                f"deployment: there is no Deployment {name} in namespace {self._namespace}; name the one that serves"
+            ) from None
+        self.snapshot["stable_replicas"] = int(found["spec"].get("replicas", 1))
+
+    def _ask_drain(self) -> None:
+        """The objects that the clean-up of the canary changes, as they are; the API server judges the patches."""
+        self.snapshot["drained_objects"] = []
+        for entry in self._facts.get("release_canary_drain") or []:
+            missing = [key for key in ("api_version", "kind", "name", "patch") if not entry.get(key)]
+            if missing:
+                raise InputError(f"{', '.join(missing)}: is missing in {dict(entry)!r}; give it in the inventory")
+            where = self._cluster.locate(entry["api_version"], entry["kind"], self._namespace, entry["name"])
+            try:
+                self.snapshot["drained_objects"].append(self._cluster.get(where))
+            except NotFoundError:
+                raise InputError(f"name: there is no {where}; apply it first, or leave it out") from None
+            self._cluster.patch(where, entry["patch"], kind="json")
+
+    # ---- what measures, and what users meet
+
+    def _ask_source(self) -> None:
+        options = PROMETHEUS.validate(dict(self._facts["release_prometheus"]))
+        source = PrometheusSource.from_options(options, versions(self._facts))
+        try:
+            source.check(needs(self._facts))
+        except SourceDownError as error:
+            raise InputError(f"url: {error.message}; start it, or give the address of one that runs") from error
+        except RolloutError as error:
+            for problem in error.details.get("problems") or [error.message]:
+                self._tell("release_metrics", problem)
+        finally:
+            source.close()
+
+    def _ask_edge(self) -> None:
+        edge, named = self._facts["release_edge"], versions(self._facts)
+        if len(named) < 2:  # told by the plan
+            return
+        asked = {
+            **{key: edge[key] for key in ("url", "host", "path", "version_header")},
+            "stable_version": named["stable"],
+            "candidate_version": named["candidate"],
+            "requests": _REQUESTS,
+        }
+        seen = probe(PROBE_SPEC.validate(asked), SystemClock())
+        if seen["unrecognised"]:
+            statuses = ", ".join(f"{count} times {status}" for status, count in sorted(seen["statuses"].items()))
+            raise InputError(
+                f"{seen['unrecognised']} of {seen['asked']} answers of {edge['url']} (host {edge['host']}, path"
+                f" {edge['path']}) name neither {named['stable']} nor {named['candidate']} in the header"
+                f" {edge['version_header']} (status: {statuses}); check host, path and version_header"
+            )

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_preflight
+short_description: Check a release and the world it is to begin in before anything is touched
+version_added: 0.1.0
+description:
+  - Reads the whole description of a release, as M(claude_enhancer.rollout.release_plan) does, and asks the cluster, the
+    source of measurements and the edge for everything it names.
+  - Fails with everything that is in the way at once, one sentence each, which names the variable of the inventory, its
+    value and the way out. What makes several checks fail, such as an API server that is away, is told once.
+  - Refuses while a rollback has not been finished, or a release of other versions is in progress.
+  - Changes nothing. The patches of C(release_canary_drain) are sent as a server-side dry run.
+  - Returns the timeline of the release, and the state to return to.
+author:
+  - Claude Enhancer operations team (@claude-enhancer)
+options:
+  release:
+    description:
+      - The variables of the release by their names in the inventory, from C(release_application) to C(release_stages).
+    type: dict
+    required: true
+extends_documentation_fragment:
+  - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.attributes
+  - claude_enhancer.rollout.attributes.reads
+notes:
+  - Runs on the control node, where the files that the release names are. The C(environment) of a task does not reach
+    it, so give the connection as options.
+seealso:
+  - module: claude_enhancer.rollout.release_plan
+  - module: claude_enhancer.rollout.release_journal
+"""
+
+EXAMPLES = r"""
+- name: Check the release and the world
+  claude_enhancer.rollout.release_preflight:
+    kubeconfig: /etc/claude-enhancer/kubeconfig
+    release:
+      release_application: "{{ release_application }}"
+      release_namespace: "{{ release_namespace }}"
+      release_stable: "{{ release_stable }}"
+      release_candidate: "{{ release_candidate }}"
+      release_traffic: "{{ release_traffic }}"
+      release_entry_service: "{{ release_entry_service }}"
+      release_edge: "{{ release_edge }}"
+      release_prometheus: "{{ release_prometheus }}"
+      release_metrics: "{{ release_metrics }}"
+      release_stages: "{{ release_stages }}"
+      release_rollback_criteria: "{{ release_rollback_criteria }}"
+      release_agents: "{{ release_agents }}"
+      release_workflows: "{{ release_workflows }}"
+      release_candidate_manifest: "{{ release_candidate_manifest }}"
+      release_canary_replicas: "{{ release_canary_replicas }}"
+      release_green_replicas: "{{ release_green_replicas }}"
+      release_canary_drain: "{{ release_canary_drain }}"
+      release_watch_interval: "{{ release_watch_interval }}"
+      release_evidence_grace: "{{ release_evidence_grace }}"
+      release_wait_timeout: "{{ release_wait_timeout }}"
+      release_time_scale: "{{ release_time_scale }}"
+      release_on_interrupt: "{{ release_on_interrupt }}"
+  register: preflight
+"""
+
+RETURN = r"""
+release_id:
+  description: Id for the release, the candidate's version and the planned start.
+  returned: success
+  type: str
+  sample: 5.1-20261120T100000Z
+t_zero:
+  description: When T is, as unix time.
+  returned: success
+  type: float
+time_scale:
+  description: Seconds of wall time per second of plan.
+  returned: success
+  type: float
+stages:
+  description: The stages with their planned times, as M(claude_enhancer.rollout.release_plan) returns them.
+  returned: success
+  type: list
+  elements: dict
+snapshot:
+  description: The state to return to.
+  returned: success
+  type: dict
+  contains:
+    weight:
+      description: Percent of the requests that the candidate has.
+      type: int
+    entry_selector:
+      description: Selector of the entry Service.
+      type: dict
+    stable_replicas:
+      description: Replicas of the stable Deployment.
+      type: int
+    drained_objects:
+      description: The objects that the clean-up of the canary will change.
+      type: list
+      elements: dict
+problems:
+  description: Everything that is in the way, one sentence each.
+  returned: failure
+  type: list
+  elements: str
+"""
