@@ -73,7 +73,7 @@ unit: setup
 integration: setup
 	@$(PYTHON_IN) -m pytest tests/integration
 
-molecule: setup
+molecule: package
 	@echo "== molecule"
 	@scripts/molecule
 
