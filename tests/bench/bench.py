@@ -173,8 +173,8 @@ def show(bench: Bench, machine: Machine, document: dict[str, Any]) -> None:
     print()
     print(machine.text())
     print(
-        f"load of {load['rate']:g} requests/s: {load['sent']} sent, {load['failed']} failed, those of the injected faults "
-        f"included, {load['lost']} lost"
+        f"load of {load['rate']:g} requests/s: {load['sent']} sent, {load['failed']} failed, those of the injected "
+        f"faults included, {load['lost']} lost"
     )
     print(f"{document['seconds']:.0f} s in all; every value is in {RESULT.relative_to(REPOSITORY)}")
     for problem in document["problems"]:

@@ -12,8 +12,8 @@ from tests.bench.table import WIDTH, number, table
 
 DEFINITIONS = {
     "time": (
-        "in seconds; a process is timed from its start to its end. x floor: the median as a multiple of the floor's median "
-        "in this same run."
+        "in seconds; a process is timed from its start to its end. x floor: the median as a multiple of the "
+        "floor's median in this same run."
     ),
     "floor": "ansible-playbook with one task that imports the Kubernetes client and reads the journal.",
     "rollback": (
@@ -22,17 +22,17 @@ DEFINITIONS = {
         "candidate and got from it. Verified: the journal was closed as rolled_back."
     ),
     "breach": (
-        "stage_watch looks every second, then 30 % of the candidate's answers become errors. Fault: just before the fault "
-        "is sent. Seen: a look judged that a trigger holds. Weight 0 stored: the API had answered. The last request can "
-        "come before that: at 5 % of 300 requests/s the candidate gets one every 0.067 s."
+        "stage_watch looks every second, then 30 % of the candidate's answers become errors. Fault: just before the "
+        "fault is sent. Seen: a look judged that a trigger holds. Weight 0 stored: the API had answered. The last "
+        "request can come before that: at 5 % of 300 requests/s the candidate gets one every 0.067 s."
     ),
     "weight change": (
-        "ansible-playbook with one task that changes the weight of every weighted route; kubectl patch is a command task. "
-        "API calls: the usual number, and the most where they differ; discovery is cached after the first run."
+        "ansible-playbook with one task that changes the weight of every weighted route; kubectl patch is a command "
+        "task. API calls: the usual number, and the most where they differ; discovery is cached after the first run."
     ),
     "API calls": (
-        "requests in the API server's audit log by user agent, received between begin and end of a stage in the journal. "
-        "Between stages: all others from the start of the playbook to its end."
+        "requests in the API server's audit log by user agent, received between begin and end of a stage in the "
+        "journal. Between stages: all others from the start of the playbook to its end."
     ),
 }
 _TERM_WIDTH = 15
