@@ -50,11 +50,11 @@ class Bench:
         """Measure everything; what can't be measured is noted, and the rest goes on."""
         self.say(f"load of {LOAD_RATE} requests/s is on")
         measure.set_up(self.stand)
-        self._repeat([measure.FLOOR, *measure.ROLLBACK], self._rollback)
+        self._repeat("rollback", [measure.FLOOR, *measure.ROLLBACK], self._rollback)
         try:
             measure.stage_one(self.stand)
             self._changes()
-            self._repeat(measure.BREACH, self._breach)
+            self._repeat("breach", measure.BREACH, self._breach)
         except BenchError as error:
             self.found.fail([*measure.BREACH, *self.calls], str(error))
         self._release()
@@ -63,17 +63,23 @@ class Bench:
         """A line of progress."""
         print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
 
-    def _repeat(self, names: list[str], once: Callable[[int], dict[str, float]]) -> None:
+    def _repeat(self, what: str, names: list[str], once: Callable[[int], dict[str, float]]) -> None:
         for number in range(self.runs):
-            try:
-                values = once(number)
-            except BenchError as error:
-                self.found.fail(names, str(error))
-                self.say(f"FAILED: {error}")
+            if not self._attempt(what, names, number, once):
                 return
-            self.found.add(values)
-            told = ", ".join(f"{name.partition(': ')[2]} {value:.3f}" for name, value in values.items())
-            self.say(f"{names[-1].partition(':')[0]} {number + 1} of {self.runs}: {told}")
+
+    def _attempt(self, what: str, names: list[str], number: int, once: Callable[[int], dict[str, float]]) -> bool:
+        """One run of ``names``; whether it could be made."""
+        try:
+            values = once(number)
+        except BenchError as error:
+            self.found.fail(names, str(error))
+            self.say(f"{what} {number + 1} of {self.runs} FAILED: {error}")
+            return False
+        self.found.add(values)
+        told = ", ".join(f"{name.removeprefix(f'{what}: ')} {value:.3f}" for name, value in values.items())
+        self.say(f"{what} {number + 1} of {self.runs}: {told}")
+        return True
 
     def _rollback(self, _number: int) -> dict[str, float]:
         measure.stage_one(self.stand)
@@ -83,9 +89,15 @@ class Bench:
         return measure.breach(self.stand, number / self.runs)
 
     def _changes(self) -> None:
+        """All ways in turn, so that what else goes on in the machine meets each of them alike."""
         measure.set_weight(self.stand, "traffic_weight", 0)
-        for way in self.ways:
-            self._repeat([measure.up_name(way), measure.down_name(way)], functools.partial(self._change, way))
+        failed: set[str] = set()
+        for number in range(self.runs):
+            for way in self.ways:
+                names = [measure.up_name(way), measure.down_name(way)]
+                once = functools.partial(self._change, way)
+                if way not in failed and not self._attempt(way, names, number, once):
+                    failed.add(way)
 
     def _change(self, way: str, _number: int) -> dict[str, float]:
         seconds, calls = measure.weight_change(self.stand, way)

@@ -13,7 +13,8 @@ from tests.bench.calls import CORE, KUBECTL, ROLLOUT, Call, Span, count, unix
 from tests.bench.playbook import BenchError, Ran, last_lines, own
 from tests.bench.stand import Stand, wait_for, with_weight
 
-RELEASE_OPTIONS: dict[str, Any] = {"release_time_scale": 0.004, "release_green_replicas": 4}
+# On a faster clock a busy machine has not enough workflows in the second stage for a verdict on them.
+RELEASE_OPTIONS: dict[str, Any] = {"release_time_scale": 0.005, "release_green_replicas": 4}
 STAGE_ONE_WEIGHT = 5
 ERRORS = {"errors": 0.3}
 # The window of the rehearsal's metrics and one scrape: what an earlier run broke must be out of sight.
@@ -22,14 +23,14 @@ FORGOTTEN = 6.0
 LOOKED_ON = 2.0
 
 FLOOR = "floor: read the journal"
-COMMAND_SENT = "rollback: command to last request sent to candidate"
-COMMAND_ANSWERED = "rollback: command to last answer of candidate"
-COMMAND_VERIFIED = "rollback: command to verified (journal closed)"
+COMMAND_SENT = "rollback: command to last request"
+COMMAND_ANSWERED = "rollback: command to last answer"
+COMMAND_VERIFIED = "rollback: command to verified"
 COMMAND_ENDED = "rollback: command to end of process"
-FAULT_SEEN = "breach: fault to breach seen"
-SEEN_ZERO = "breach: breach seen to weight 0 stored"
-SEEN_LAST = "breach: breach seen to last request sent to candidate"
-FAULT_LAST = "breach: fault to last request sent to candidate"
+FAULT_SEEN = "breach: fault to seen"
+SEEN_ZERO = "breach: seen to weight 0 stored"
+SEEN_LAST = "breach: seen to last request"
+FAULT_LAST = "breach: fault to last request"
 ROLLBACK = [COMMAND_SENT, COMMAND_ANSWERED, COMMAND_VERIFIED, COMMAND_ENDED]
 BREACH = [FAULT_SEEN, SEEN_ZERO, SEEN_LAST, FAULT_LAST]
 WAYS = {"traffic_weight": ROLLOUT, "kubernetes.core.k8s": CORE, "kubectl patch": KUBECTL}
@@ -38,12 +39,12 @@ _PLAYBOOKS = {"traffic_weight": "weight_traffic_weight", "kubernetes.core.k8s": 
 
 def up_name(way: str) -> str:
     """The measurement of 0 to 5 % by one way."""
-    return f"weight 0 to {STAGE_ONE_WEIGHT}: {way}"
+    return f"{way}: 0 to {STAGE_ONE_WEIGHT} %"
 
 
 def down_name(way: str) -> str:
     """The measurement of 5 to 0 % by one way."""
-    return f"weight {STAGE_ONE_WEIGHT} to 0: {way}"
+    return f"{way}: {STAGE_ONE_WEIGHT} to 0 %"
 
 
 def set_up(stand: Stand) -> None:
