@@ -40,7 +40,7 @@ class Bench:
         self.runs = runs
         self.ways = measure.ways()
         changes = [name for way in self.ways for name in (measure.up_name(way), measure.down_name(way))]
-        self.found = Measurements([*TIMES, *changes], runs)
+        self.found = Measurements([*TIMES, measure.CHANGE_FLOOR, *changes], runs)
         self.calls: dict[str, list[int]] = {name: [] for name in changes}
         self.release: list[tuple[Span, dict[str, int]]] = []
         self.release_problem = "not measured"
@@ -56,7 +56,7 @@ class Bench:
             self._changes()
             self._repeat("breach", measure.BREACH, self._breach)
         except BenchError as error:
-            self.found.fail([*measure.BREACH, *self.calls], str(error))
+            self.found.fail([*measure.BREACH, measure.CHANGE_FLOOR, *self.calls], str(error))
         self._release()
 
     def say(self, text: str) -> None:
@@ -93,11 +93,15 @@ class Bench:
         measure.set_weight(self.stand, "traffic_weight", 0)
         failed: set[str] = set()
         for number in range(self.runs):
+            self._attempt("floor", [measure.CHANGE_FLOOR], number, self._change_floor)
             for way in self.ways:
                 names = [measure.up_name(way), measure.down_name(way)]
                 once = functools.partial(self._change, way)
                 if way not in failed and not self._attempt(way, names, number, once):
                     failed.add(way)
+
+    def _change_floor(self, _number: int) -> dict[str, float]:
+        return measure.floor(self.stand, measure.CHANGE_FLOOR)
 
     def _change(self, way: str, _number: int) -> dict[str, float]:
         seconds, calls = measure.weight_change(self.stand, way)
@@ -140,10 +144,12 @@ class Bench:
 
     def lines(self) -> list[str]:
         """Everything found, as a person reads it."""
-        floor = self.found[measure.FLOOR]
-        changes = [(self.found[name], counts) for name, counts in self.calls.items()]
+        change_floor = self.found[measure.CHANGE_FLOOR]
+        changes = [(change_floor, []), *((self.found[name], counts) for name, counts in self.calls.items())]
+        compared = [self.found[name] for name in (measure.FLOOR, *measure.ROLLBACK)]
+        others = [self.found[name] for name in measure.BREACH]
         release = report.releases(self.release) if self.release else ["API calls of one release: FAILED"]
-        parts = [report.times([self.found[name] for name in TIMES], floor), report.changes(changes, floor), release]
+        parts = [report.times(compared, others), report.changes(changes, change_floor), release]
         return [line for part in parts for line in [*part, ""]]
 
 

@@ -13,7 +13,7 @@ from tests.bench.table import WIDTH, number, table
 DEFINITIONS = {
     "time": (
         "in seconds; a process is timed from its start to its end. x floor: the median as a multiple of the "
-        "floor's median in this same run."
+        "floor's median in the same minutes."
     ),
     "floor": "ansible-playbook with one task that imports the Kubernetes client and reads the journal.",
     "rollback": (
@@ -48,11 +48,12 @@ def definitions() -> list[str]:
     return lines
 
 
-def times(measurements: Sequence[Measurement], floor: Measurement) -> list[str]:
-    """Medians and maxima of what is measured in time."""
+def times(compared: Sequence[Measurement], others: Sequence[Measurement] = ()) -> list[str]:
+    """Medians and maxima of what is measured in time; the first of ``compared`` is the floor of the rest of them."""
     rows = []
-    for one in measurements:
-        cells = [number(one.median), number(one.maximum), number(one.times(floor), 2), str(len(one.values))]
+    for one in [*compared, *others]:
+        multiple = number(one.times(compared[0]), 2) if one in compared else ""
+        cells = [number(one.median), number(one.maximum), multiple, str(len(one.values))]
         rows.append([one.name, *cells] if one.values else [one.name, "FAILED", "", "", "0"])
     return table(["time", "median s", "max s", "x floor", "runs"], rows)
 

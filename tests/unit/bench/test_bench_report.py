@@ -27,10 +27,12 @@ def test_a_missing_number_is_a_dash() -> None:
 
 def test_times_show_what_failed() -> None:
     floor = Measurement("floor", [0.5, 0.7, 0.6])
-    lines = report.times([floor, Measurement("slow", [1.2]), Measurement("broken", [], "why")], floor)
+    compared = [floor, Measurement("slow", [1.2]), Measurement("broken", [], "why")]
+    lines = report.times(compared, [Measurement("apart", [0.1])])
     assert lines[2].split() == ["floor", "0.600", "0.700", "1.00", "3"]
     assert lines[3].split() == ["slow", "1.200", "1.200", "2.00", "1"]
     assert lines[4].split() == ["broken", "FAILED", "0"]
+    assert lines[5].split() == ["apart", "0.100", "0.100", "1"]
 
 
 def test_calls_of_a_release_add_up() -> None:
@@ -53,7 +55,7 @@ def test_a_weight_change_shows_its_usual_calls() -> None:
 def test_it_all_fits_a_terminal() -> None:
     floor = Measurement(measure.FLOOR, [123.456])
     names = [*measure.ROLLBACK, *measure.BREACH]
-    lines = report.times([floor, *(Measurement(name, [1234.5]) for name in names)], floor)
+    lines = report.times([floor, *(Measurement(name, [1234.5]) for name in names)])
     ways = [name for way in measure.WAYS for name in (measure.up_name(way), measure.down_name(way))]
     lines += report.changes([(Measurement(name, [1234.5]), [10, 100]) for name in ways], floor)
     lines += report.releases([(Span("between stages", 0, 1000), {ROLLOUT: 1000})])
