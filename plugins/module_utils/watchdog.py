@@ -65,13 +65,17 @@ def what_to_do(journal: Journal | None, weight: int | None, duty: Duty, author: 
     controller = journal.header["controller"]
     if controller["host"] != author.host:
         return Verdict("leave", f"{controller['who']} on {controller['host']} took the release up")
-    if weight == 0:
+    begun = journal.begun_stage
+    if weight == 0 and (begun is None or journal.state == ROLLING_BACK):
         return Verdict("leave", "the candidate has no weight")
+    if weight == 0:
+        # Mostly the task that held the stage took it back itself; the journal still has to say so.
+        return Verdict("note", f"interrupted in stage {begun}, no weight is left on the candidate")
     if journal.state == ROLLING_BACK:
         return Verdict("roll_back", "a rollback was interrupted before traffic was back")
-    if duty.scope == "stage" and journal.begun_stage is None:
+    if duty.scope == "stage" and begun is None:
         return Verdict("leave", "no stage is begun")
-    where = f"in stage {journal.begun_stage}" if journal.begun_stage else "between two stages"
+    where = f"in stage {begun}" if begun else "between two stages"
     if duty.on_interrupt == "hold":
         return Verdict("note", f"interrupted {where}, to be held")
     return Verdict("roll_back", f"interrupted {where}")
@@ -100,7 +104,7 @@ def relieve(
         change = _patiently(lambda: set_weight(provider, 0, guard=False), duty, clock, log)
         after = change.after.weight
     data = {
-        "on_interrupt": "roll_back" if verdict.action == "roll_back" else "hold",
+        "on_interrupt": "roll_back" if verdict.action == "roll_back" else duty.on_interrupt,
         "why": verdict.why,
         "weight_before": weight,
         "weight_after": after,
