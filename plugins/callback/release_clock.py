@@ -136,7 +136,7 @@ class CallbackModule(DefaultCallback):
 
     def _learn_plan(self, result: CallbackTaskResult) -> None:
         """Take T and the scale of the clock from the task that made the plan."""
-        if result.task.action.endswith("release_plan") and "t_zero" in result.result:
+        if result.task.action.endswith((".release_plan", ".release_preflight")) and "t_zero" in result.result:
             self._plan = (float(result.result["t_zero"]), float(result.result["time_scale"]))
 
     def _line(self, word: str, result: CallbackTaskResult, item: str, color: str) -> None:
