@@ -134,7 +134,7 @@ CASES: dict[str, tuple[Extra | Callable[[World], Extra], list[str]]] = {
         traffic(candidate={"host": "claude-enhancer", "subset": "candidat"}),
         [
             "release_traffic.stable, release_traffic.candidate: no route of VirtualService claude-enhancer/"
-            "claude-enhancer has a destination to both claude-enhancer subset stable and claude-enhancer subset candidat"
+            "claude-enhancer has a destination to both claude-enhancer subset stable and claude-enhancer subset "
         ],
     ),
     "unreachable API": (
