@@ -11,7 +11,6 @@ VENV ?= .venv
 PYTHON_IN := $(VENV)/bin/python
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
-export PYTHONPATH := $(CURDIR)/build/collections
 
 FAULT ?=
 NAME ?= rehearsal
@@ -30,7 +29,7 @@ $(VENV)/.ready: requirements/dev.lock scripts/setup
 setup: $(VENV)/.ready
 
 rehearsal: setup
-	@$(PYTHON_IN) -m scripts.rehearse $(if $(FAULT),--fault $(FAULT)) -- $(OPTIONS)
+	@PYTHONPATH=build/collections $(PYTHON_IN) -m scripts.rehearse $(if $(FAULT),--fault $(FAULT)) -- $(OPTIONS)
 
 cluster: setup
 	@$(PYTHON_IN) -m rehearsal up --name $(NAME) $(OPTIONS)
