@@ -81,7 +81,7 @@ other-core: setup
 	@scripts/other-core
 
 bench: setup
-	@$(PYTHON_IN) -m tests.bench.bench $(OPTIONS)
+	@PYTHONPATH=build/collections $(PYTHON_IN) -m tests.bench.bench $(OPTIONS)
 
 lock: setup
 	@uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" --upgrade requirements/dev.in -o requirements/dev.lock
