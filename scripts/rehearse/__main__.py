@@ -28,7 +28,7 @@ FAULTS = {"errors": "0.3", "latency": "2.0", "agents": "10", "crash": None}
 CANDIDATE = "5.1"
 # How long after the candidate got its first weight it is broken: so that it has served well before.
 FAULT_AFTER = 2.0
-LOAD_RATE = 300
+LOAD_RATE = 400
 LOAD_DURATION = 600.0
 LOAD_TAIL = 1.0
 
