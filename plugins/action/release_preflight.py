@@ -10,30 +10,25 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_facts import Facts, read_facts
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_world import World
+from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
 SPEC = ArgumentSpec({"release": {"type": "dict", "required": True}})
 
 
-class ActionModule(ActionBase):
+class ActionModule(ReleaseAction):
     """The action plugin; its options are documented in the module of the same name."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    def options(self) -> dict[str, t.Any]:
+        # Read part by part, so that what is wrong with the connection is told beside all other problems.
+        return dict(self._task.args)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        try:
-            result.update(changed=False, **_preflight(dict(self._task.args)))
-        except RolloutError as error:
-            result.update(error.payload(), failed=True)
-        return result
+    def act(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        return {"changed": False, **_preflight(options)}
 
 
 def _preflight(arguments: dict[str, t.Any]) -> dict[str, t.Any]:

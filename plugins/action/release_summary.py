@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible import constants
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
@@ -16,7 +15,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     InputError,
     JournalError,
-    RolloutError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.home_namespace import home_namespace
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import whole
@@ -25,6 +23,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
     find_application,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.summary import Summary, summarise
+from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
 SPEC = ArgumentSpec(
     {
@@ -37,34 +36,26 @@ SPEC = ArgumentSpec(
 )
 
 
-class ActionModule(ActionBase):
+class ActionModule(ReleaseAction):
     """The action plugin; its options are documented in the module of the same name."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    spec = SPEC.merge(CLUSTER_SPEC)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        try:
-            options = SPEC.merge(CLUSTER_SPEC).validate(self._task.args)
-            journal, where = (options["journal"], "") if options["journal"] else _read(options)
-            if not journal and self._task.check_mode:
-                result.update(changed=False, lines=[], outcome="dry run: no journal was written", state=None, stages=[])
-                return result
-            _check(journal, options)
-            summary = summarise(journal, options["notes"], where)
-        except RolloutError as error:
-            result.update(error.payload(), failed=True)
-            return result
+    def act(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        journal, where = (options["journal"], "") if options["journal"] else _read(options)
+        if not journal and self._task.check_mode:
+            outcome = "dry run: no journal was written"
+            return {"changed": False, "lines": [], "outcome": outcome, "state": None, "stages": []}
+        _check(journal, options)
+        summary = summarise(journal, options["notes"], where)
         _print(summary)
-        result.update(
-            changed=False,
-            lines=summary.lines,
-            outcome=summary.outcome,
-            state=journal.get("state"),
-            stages=summary.stages,
-        )
-        return result
+        return {
+            "changed": False,
+            "lines": summary.lines,
+            "outcome": summary.outcome,
+            "state": journal.get("state"),
+            "stages": summary.stages,
+        }
 
 
 def _read(options: t.Mapping[str, t.Any]) -> tuple[t.Mapping[str, t.Any], str]:

@@ -10,11 +10,8 @@ import os
 import typing as t
 from pathlib import Path
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_ARGUMENTS, CLUSTER_SPEC
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Author
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import default_author
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process
@@ -26,6 +23,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog_p
     state_directory,
     stop,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
 SPEC = ArgumentSpec(
     {
@@ -49,22 +47,12 @@ SPEC = ArgumentSpec(
 _FILES = ("kubeconfig", "ca_cert", "client_cert", "client_key")
 
 
-class ActionModule(ActionBase):
+class ActionModule(ReleaseAction):
     """The action plugin; its options are documented in the module of the same name."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    spec = SPEC.merge(CLUSTER_SPEC)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        try:
-            options = SPEC.merge(CLUSTER_SPEC).validate(self._task.args)
-            result.update(self._act(options))
-        except RolloutError as error:
-            result.update(error.payload(), failed=True)
-        return result
-
-    def _act(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+    def act(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         watch = _watch(options)
         starting = options["state"] == "started"
         if self._task.check_mode:

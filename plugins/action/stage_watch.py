@@ -15,7 +15,6 @@ import types
 import typing as t
 
 from ansible import constants as C
-from ansible.plugins.action import ActionBase
 from ansible.utils.color import stringc
 from ansible.utils.display import Display
 
@@ -46,6 +45,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic im
     open_provider,
     set_weight,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
 SPEC = ArgumentSpec(
     {
@@ -162,22 +162,12 @@ class TerminalShow:
             self._display.display(_CLEAR_LINE, screen_only=True, newline=False)
 
 
-class ActionModule(ActionBase):
+class ActionModule(ReleaseAction):
     """The action plugin; its options are documented in the module of the same name."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    spec = SPEC
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        try:
-            options = SPEC.validate(self._task.args)
-            result.update(self._watch(options))
-        except RolloutError as error:
-            result.update(error.payload(), failed=True)
-        return result
-
-    def _watch(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+    def act(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         versions = {side: version for side, version in options["versions"].items() if version}
         conditions = read_conditions(
             options["metrics"], options["criteria"], options["triggers"], versions=versions, stage=options["stage"]

@@ -7,29 +7,20 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.home_namespace import home_namespace
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.withdrawal import withdraw
+from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
 SPEC = ArgumentSpec({"application": {"type": "str"}, "namespace": {"type": "str"}}).merge(CLUSTER_SPEC)
 
 
-class ActionModule(ActionBase):
+class ActionModule(ReleaseAction):
     """The action plugin; its options are documented in the module of the same name."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    spec = SPEC
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        try:
-            options = SPEC.validate(self._task.args)
-            cluster = Cluster.from_options(options, dry_run=self._task.check_mode)
-            result.update(withdraw(cluster, options["namespace"] or home_namespace(options), options["application"]))
-        except RolloutError as error:
-            result.update(error.payload(), failed=True)
-        return result
+    def act(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        cluster = Cluster.from_options(options, dry_run=self._task.check_mode)
+        return withdraw(cluster, options["namespace"] or home_namespace(options), options["application"])
