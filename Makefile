@@ -17,7 +17,7 @@ NAME ?= rehearsal
 # Options handed on, e.g. make rehearsal OPTIONS="-e release_green_replicas=4".
 OPTIONS ?=
 
-.PHONY: help setup rehearsal cluster cluster-down status test lint sanity docs-lint package unit integration molecule other-core bench lock clean
+.PHONY: help setup rehearsal cluster cluster-down status test lint sanity docs-lint package pytest unit integration molecule other-core bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,8 +40,15 @@ cluster-down: setup
 status: setup
 	@$(PYTHON_IN) -m rehearsal status --name $(NAME)
 
-# pytest comes last: what it prints at the end is the result.
-test: lint sanity docs-lint package molecule other-core
+# Two at a time: most of it waits for clocks and other processes. What pytest prints at the end is the result.
+TWO_AT_A_TIME = $(MAKE) --no-print-directory --jobs=2
+
+test: setup
+	@$(TWO_AT_A_TIME) lint sanity docs-lint package
+	@$(MAKE) --no-print-directory molecule
+	@$(TWO_AT_A_TIME) other-core pytest
+
+pytest: setup
 	@echo "== unit and integration tests"
 	@$(PYTHON_IN) -m pytest
 
@@ -72,6 +79,7 @@ unit: setup
 integration: setup
 	@$(PYTHON_IN) -m pytest tests/integration
 
+# It tests what package installed.
 molecule: package
 	@echo "== molecule"
 	@scripts/molecule
