@@ -46,11 +46,12 @@ TWO_AT_A_TIME = $(MAKE) --no-print-directory --jobs=2
 test: setup
 	@$(TWO_AT_A_TIME) lint sanity docs-lint package
 	@$(MAKE) --no-print-directory molecule
-	@$(TWO_AT_A_TIME) other-core pytest
+	@$(MAKE) --no-print-directory other-core
+	@$(MAKE) --no-print-directory pytest
 
 pytest: setup
 	@echo "== unit and integration tests"
-	@$(PYTHON_IN) -m pytest
+	@$(PYTHON_IN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	@echo "== ruff, mypy, ansible-lint (production), changelog"

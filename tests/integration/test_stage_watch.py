@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import signal
 import subprocess
 import threading
@@ -172,8 +173,10 @@ def test_an_interrupted_hold_leaves_no_weight(
         process.wait(10)
         gone, alive = psutil.wait_procs(workers, timeout=5)
         assert gone and not alive
-    cause = "ansible-playbook is gone" if signum == signal.SIGKILL else signum.name
-    assert f"stage canary start was interrupted ({cause}): all traffic is back on stable" in output.read_text()
+    # On SIGINT ansible-playbook itself ends its workers by SIGTERM; which of the two the worker sees first is open.
+    causes = {signal.SIGINT: "SIGINT|SIGTERM", signal.SIGTERM: "SIGTERM", signal.SIGKILL: "ansible-playbook is gone"}
+    said = rf"stage canary start was interrupted \(({causes[signum]})\): all traffic is back on stable"
+    assert re.search(said, output.read_text())
 
 
 def test_an_interrupted_hold_may_leave_the_weight(url: str, home: Path, cluster: Cluster, tmp_path: Path) -> None:
