@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 from rehearsal import claims, progress
+from rehearsal.app.agents import write_agent_files
 from rehearsal.cli import CACHE, DEFAULT_NAME, REPOSITORY, CommandError, home_of, tail
 from rehearsal.cli.down import take_down
 from rehearsal.processes import MARKER
 from rehearsal.world import EDGE_HOSTNAME, World
 
+NEXT_VERSION = "5.1"
 POLL = 0.05
 WAIT_FOR_ANOTHER = 90.0
 FOLDER_APPEARS = 3.0
@@ -33,6 +35,8 @@ def up(name: str, blue_replicas: int, first_block: int, keep: bool) -> World:
             take_down(home, keep=False)
         world, supervisor = _launch(name, home, blue_replicas, first_block, world_claim.fileno())
     try:
+        # What a release of the next version brings along; nothing of it is in the cluster yet.
+        write_agent_files(NEXT_VERSION, home / f"agents-{NEXT_VERSION}")
         _follow(home, supervisor)
     except BaseException:
         take_down(home, keep)

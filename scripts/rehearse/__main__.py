@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal import faults
-from rehearsal.app.agents import write_agent_files
 from rehearsal.cli import REPOSITORY, CommandError, home_of
 from rehearsal.cli import load as steady_load
 from rehearsal.cli.down import take_down
@@ -64,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
 
 async def rehearse(world: World, fault: str | None, handed_on: list[str]) -> int:
     """The release, under load; prints the verdict and keeps the record. Returns the exit status."""
-    write_agent_files(CANDIDATE, world.home / f"agents-{CANDIDATE}")
     steady_load.start(world, LOAD_RATE, LOAD_DURATION)
     breaking = asyncio.create_task(break_candidate(world, fault)) if fault else None
     try:
