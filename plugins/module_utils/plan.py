@@ -19,8 +19,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Problems
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import parse_number
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import PROVIDERS
 
-PROVIDERS = ("istio",)
 STAGE_KEYS = (
     "name",
     "title",

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from rehearsal.app.agents import write_agent_files
 from rehearsal.cli import REPOSITORY, CommandError, home_of
 from rehearsal.cli import load as steady_load
 from rehearsal.cli.down import take_down
@@ -23,7 +22,7 @@ from tests.bench.calls import Span, per_span
 from tests.bench.figures import Measurements
 from tests.bench.machine import Machine
 from tests.bench.playbook import BenchError
-from tests.bench.stand import CANDIDATE, Stand
+from tests.bench.stand import Stand
 
 LOAD_RATE = 300
 # The load ends by itself, whatever becomes of the bench.
@@ -163,7 +162,6 @@ def main() -> int:
     try:
         world = up(options.name, options.blue_replicas, options.block, keep=False)
         try:
-            write_agent_files(CANDIDATE, world.home / f"agents-{CANDIDATE}")
             steady_load.start(world, LOAD_RATE, LOAD_DURATION)
             bench = Bench(Stand(world), options.runs)
             bench.run()

@@ -15,7 +15,6 @@ import yaml
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref, config_map
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
-from rehearsal.app.agents import write_agent_files
 from rehearsal.world import NAMESPACE, World
 from tests.integration.deploying import ROOT, command, environment
 from tests.integration.world_fixture import rehearsal, start_world
@@ -41,7 +40,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     base = tmp_path_factory.mktemp("worlds")
     try:
         world = start_world("bad-input", base, "--blue-replicas", "1", "--block", BLOCK)
-        write_agent_files("5.1", world.home / "agents-5.1")
         yield world
     finally:
         down = rehearsal("down", "--name", "bad-input", base=base)

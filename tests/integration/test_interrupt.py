@@ -25,7 +25,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal, unix
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import virtual_service
-from rehearsal.app.agents import write_agent_files
 from rehearsal.world import NAMESPACE, World
 from tests.integration.deploying import ROOT, command, environment
 from tests.integration.world_fixture import rehearsal, start_world
@@ -59,7 +58,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     base = tmp_path_factory.mktemp("worlds")
     try:
         world = start_world(NAME, base, "--blue-replicas", "2", "--block", BLOCK, "--load", "200")
-        write_agent_files("5.1", world.home / "agents-5.1")
         yield world
     finally:
         down = rehearsal("down", "--name", NAME, base=base)

@@ -30,6 +30,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.gu
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.istio import IstioProvider
 
 __all__ = [
+    "PROVIDERS",
     "TRAFFIC_ARGUMENTS",
     "TRAFFIC_SPEC",
     "Change",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 _PROVIDERS: dict[str, t.Callable[[Cluster, t.Mapping[str, t.Any]], TrafficProvider]] = {"istio": IstioProvider}
+PROVIDERS = tuple(sorted(_PROVIDERS))
 _ATTEMPTS = 5
 
 
@@ -50,7 +52,7 @@ def open_provider(name: str, cluster: Cluster, options: t.Mapping[str, t.Any]) -
     Sends nothing; call ``prepare()`` on it to read the object ahead of time. Raises InputError.
     """
     if name not in _PROVIDERS:
-        raise InputError(f"provider: {name!r} isn't known; choose one of: {', '.join(sorted(_PROVIDERS))}")
+        raise InputError(f"provider: {name!r} isn't known; choose one of: {', '.join(PROVIDERS)}")
     given = {key: value for key, value in options.items() if value is not None}
     return _PROVIDERS[name](cluster, TRAFFIC_SPEC.validate({**given, "provider": name}))
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.plan import PROVIDERS, read_plan
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.plan import read_plan
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import PROVIDERS
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import TRAFFIC_ARGUMENTS
 
 NOW = 1_795_168_800.0  # 2026-11-20T10:00:00Z
