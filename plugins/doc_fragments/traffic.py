@@ -13,9 +13,16 @@ options:
   provider:
     description:
       - What carries the weight.
-      - V(istio) is a VirtualService with routes to both sides.
+      - V(istio) is a VirtualService with HTTP routes to both sides. Its TCP and TLS routes are left alone.
+      - V(gateway_api) is an HTTPRoute with rules whose C(backendRefs) name both sides.
+      - V(nginx_ingress) is an Ingress of ingress-nginx for the stable side; beside it a canary Ingress is made for any
+        weight above 0, and removed for 0.
+      - V(openshift_route) is a Route with the stable side in C(spec.to) and the candidate in C(alternateBackends).
+      - V(haproxy) is the runtime API of one or more HAProxy instances; no Kubernetes object is touched.
+      - V(service) needs no mesh. A Service selects both sides, and the weight is the candidate's part of the pods;
+        with 0 and 100 it selects one side only.
     type: str
-    choices: [istio]
+    choices: [gateway_api, haproxy, istio, nginx_ingress, openshift_route, service]
     default: istio
   namespace:
     description:
@@ -24,13 +31,15 @@ options:
     required: true
   name:
     description:
-      - Name of the traffic object; for O(provider=istio) the VirtualService.
+      - Name of the traffic object, which is the VirtualService, HTTPRoute, main Ingress, Route or Service.
+      - For O(provider=haproxy) the key in the map, or with O(haproxy.split=servers) the backend that holds the servers
+        of both sides.
     type: str
     required: true
   api_version:
     description:
       - API version of the traffic object.
-      - Without it the newest of C(networking.istio.io/v1), C(networking.istio.io/v1beta1) and
+      - Without it, for O(provider=istio), the newest of C(networking.istio.io/v1), C(networking.istio.io/v1beta1) and
         C(networking.istio.io/v1alpha3) that the cluster serves is used.
     type: str
   stable:
@@ -41,12 +50,30 @@ options:
     suboptions:
       host:
         description:
-          - Host of the destination as the routes name it; a short name is taken to be in the object's namespace.
+          - For V(istio) the host of the destination as the routes name it; a short name is taken to be in the object's
+            namespace.
+          - For V(gateway_api), V(nginx_ingress) and V(openshift_route) the name of the side's Service; V(gateway_api)
+            takes C(name.namespace) too.
+          - For V(haproxy) with O(haproxy.split=map) the name of the side's backend.
         type: str
-        required: true
       subset:
         description:
-          - Subset of the DestinationRule; without it the destination is the whole host.
+          - For V(istio) the subset of the DestinationRule; without it the destination is the whole host.
+        type: str
+      servers:
+        description:
+          - For V(haproxy) with O(haproxy.split=servers) the side's servers in the backend O(name). A name may end with
+            C(*), which then stands for the rest of it.
+        type: list
+        elements: str
+      labels:
+        description:
+          - For V(service) the labels that tell the side's pods from those of the other side.
+        type: dict
+      deployment:
+        description:
+          - For V(service) the Deployment whose replicas follow the weight; only that of the candidate is ever scaled.
+            Without it no replicas are touched, and the weight is as near as those that are there come.
         type: str
   candidate:
     description:
@@ -56,11 +83,92 @@ options:
     suboptions:
       host:
         description:
-          - Host of the destination as the routes name it; a short name is taken to be in the object's namespace.
+          - For V(istio) the host of the destination as the routes name it; a short name is taken to be in the object's
+            namespace.
+          - For V(gateway_api), V(nginx_ingress) and V(openshift_route) the name of the side's Service; V(gateway_api)
+            takes C(name.namespace) too.
+          - For V(haproxy) with O(haproxy.split=map) the name of the side's backend.
         type: str
-        required: true
       subset:
         description:
-          - Subset of the DestinationRule; without it the destination is the whole host.
+          - For V(istio) the subset of the DestinationRule; without it the destination is the whole host.
         type: str
+      servers:
+        description:
+          - For V(haproxy) with O(haproxy.split=servers) the side's servers in the backend O(name). A name may end with
+            C(*), which then stands for the rest of it.
+        type: list
+        elements: str
+      labels:
+        description:
+          - For V(service) the labels that tell the side's pods from those of the other side.
+        type: dict
+      deployment:
+        description:
+          - For V(service) the Deployment whose replicas follow the weight; only that of the candidate is ever scaled.
+            Without it no replicas are touched, and the weight is as near as those that are there come.
+        type: str
+  nginx_ingress:
+    description:
+      - More about the canary Ingress of O(provider=nginx_ingress).
+    type: dict
+    suboptions:
+      canary_name:
+        description:
+          - Name of the canary Ingress; without it O(name) followed by C(-canary).
+        type: str
+      header:
+        description:
+          - Requests with this header set to C(always) go to the candidate, those with C(never) to stable.
+        type: str
+      header_value:
+        description:
+          - The value of O(nginx_ingress.header) that sends a request to the candidate, in place of C(always).
+        type: str
+      header_pattern:
+        description:
+          - A regular expression in place of O(nginx_ingress.header_value).
+        type: str
+      cookie:
+        description:
+          - Requests with this cookie set to C(always) go to the candidate, those with C(never) to stable.
+        type: str
+  haproxy:
+    description:
+      - Where the HAProxy instances of O(provider=haproxy) are, and how they split. All instances are changed, or none.
+    type: dict
+    suboptions:
+      instances:
+        description:
+          - Addresses of the runtime API of each instance, such as C(/run/haproxy/admin.sock) or C(10.0.0.5:9999).
+            The level of the socket must be C(admin).
+        type: list
+        elements: str
+        required: true
+      split:
+        description:
+          - V(map) sets the percent under the key O(name) in a map file that the configuration reads.
+          - V(servers) sets the weights of the servers of both sides in the backend O(name).
+        type: str
+        choices: [map, servers]
+        default: map
+      map:
+        description:
+          - The map file as HAProxy's configuration names it; needed with O(haproxy.split=map).
+        type: str
+      timeout:
+        description:
+          - Seconds within which an instance must answer each command.
+        type: float
+        default: 2.0
+  service:
+    description:
+      - More about O(provider=service).
+    type: dict
+    suboptions:
+      scale_timeout:
+        description:
+          - Seconds within which new replicas of the candidate must be ready.
+        type: float
+        default: 120.0
 """

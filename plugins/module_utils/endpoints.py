@@ -22,11 +22,12 @@ _FINISHED = ("Succeeded", "Failed")
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """What stands behind a Service: labels of its pods by name, and names of its ready endpoints."""
+    """What stands behind a Service: labels and Deployments of its pods by pod, and names of its ready endpoints."""
 
     selector: t.Mapping[str, str]
     pods: t.Mapping[str, t.Mapping[str, str]]
     endpoints: frozenset[str]
+    deployments: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def pods_with(self, labels: t.Mapping[str, str]) -> set[str]:
         return {name for name, carried in self.pods.items() if labels.items() <= carried.items()}
@@ -43,7 +44,18 @@ def standing(cluster: Cluster, namespace: str, name: str) -> Standing | None:
         selector=selector,
         pods={found["metadata"]["name"]: found["metadata"].get("labels") or {} for found in pods},
         endpoints=frozenset(ready_endpoints(cluster, namespace, name)),
+        deployments={found["metadata"]["name"]: owner for found in pods if (owner := deployment_of(found))},
     )
+
+
+def deployment_of(found: t.Mapping[str, t.Any]) -> str:
+    """The Deployment that a pod belongs to, read off its ReplicaSet's name; empty where it belongs to none."""
+    template = (found["metadata"].get("labels") or {}).get("pod-template-hash", "")
+    for owner in found["metadata"].get("ownerReferences") or []:
+        name = str(owner.get("name", ""))
+        if owner.get("kind") == "ReplicaSet" and template and name.endswith(f"-{template}"):
+            return name.removesuffix(f"-{template}")
+    return ""
 
 
 def selector_of(found: t.Mapping[str, t.Any]) -> dict[str, str]:

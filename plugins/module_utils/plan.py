@@ -19,7 +19,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Problems
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import parse_number
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import PROVIDERS
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import TRAFFIC_ARGUMENTS, option_problems
 
 STAGE_KEYS = (
     "name",
@@ -49,7 +49,6 @@ STAGE_KEYS = (
 )
 DECISION_KEYS = ("owner", "otherwise", "question", "description", "mode")
 STEP_KEYS = ("name", "minutes", "description")
-TRAFFIC_KEYS = ("provider", "namespace", "name", "api_version", "stable", "candidate")
 SIDE_KEYS = ("version", "deployment", "selector", "image", "replicas", "service", "manifests")
 DEFAULT_INTERVAL = 10.0
 _MINUTE = 60.0
@@ -142,18 +141,11 @@ def _read_traffic(traffic: t.Any, problems: Problems) -> None:
     if not isinstance(traffic, t.Mapping):
         problems.add("traffic", f"{traffic!r} is not a dictionary: give provider, name, stable and candidate")
         return
-    problems.unknown("traffic", traffic, TRAFFIC_KEYS)
-    provider = traffic.get("provider", PROVIDERS[0])
-    if provider not in PROVIDERS:
-        problems.add("traffic", f"provider: {provider!r} is not one of {', '.join(PROVIDERS)}")
+    problems.unknown("traffic", traffic, tuple(TRAFFIC_ARGUMENTS))
     if not traffic.get("name"):
         problems.add("traffic", "name: is missing: name the object that carries the weight")
-    for side in ("stable", "candidate"):
-        destination = traffic.get(side)
-        if not isinstance(destination, t.Mapping) or not destination.get("host"):
-            problems.add("traffic", f"{side}: {destination!r} names no destination: give its host, and its subset")
-    if traffic.get("stable") and traffic.get("stable") == traffic.get("candidate"):
-        problems.add("traffic", "candidate: is the same destination as stable: give each side its own")
+    for problem in option_problems(traffic):
+        problems.add("traffic", problem)
 
 
 def _read_entry_service(service: t.Any, problems: Problems) -> None:

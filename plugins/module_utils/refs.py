@@ -53,6 +53,10 @@ pod = functools.partial(_ref, "v1", "Pod", "pods")
 service = functools.partial(_ref, "v1", "Service", "services")
 config_map = functools.partial(_ref, "v1", "ConfigMap", "configmaps")
 endpoint_slice = functools.partial(_ref, "discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+ingress = functools.partial(_ref, "networking.k8s.io/v1", "Ingress", "ingresses")
+autoscaler = functools.partial(_ref, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+http_route = functools.partial(_ref, "gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
+openshift_route = functools.partial(_ref, "route.openshift.io/v1", "Route", "routes")
 
 ISTIO_NETWORKING = "networking.istio.io/v1"
 

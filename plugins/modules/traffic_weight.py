@@ -13,9 +13,9 @@ author:
   - Claude Enhancer operations team (@claude-enhancer)
 description:
   - Moves every weighted route of a traffic object together, and leaves everything else of the object as it is.
-  - For O(provider=istio) a weighted route is a route of the VirtualService that has a destination to O(stable) and
-    one to O(candidate). Routes that go to one side only, such as those that pin testers by a header, stay as they
-    are. Further destinations of a weighted route keep their weights, and the rest is split.
+  - A weighted route has a destination to O(stable) and one to O(candidate). Routes that go to one side only, such as
+    those that pin testers by a header, stay as they are. Further destinations of a weighted route keep their weights,
+    and the rest is split.
   - The object must be the same as when it was read. If someone else changed something else of it meanwhile, it is
     read again and the change is tried again; if someone else moved the weight, the module fails.
   - The weights that the API stored are checked before the module returns.
@@ -32,7 +32,10 @@ options:
     required: true
   guard:
     description:
-      - Whether to refuse a weight that the receiving side can't carry, see O(min_ready) and O(min_ready_ratio).
+      - Whether to refuse a weight that isn't safe. The receiving side must carry its share, see O(min_ready),
+        O(min_ready_ratio) and O(replica_capacity); the stable side must be able to take all traffic back, whatever a
+        HorizontalPodAutoscaler makes of it; nobody else may hold the weight, see O(takeover); and the data plane must
+        have taken the object.
       - Taking all traffic back, which is O(weight=0), is never refused. What would have been a reason to is returned
         in RV(warnings).
       - Without the guard, a weight that someone else moves meanwhile is overruled.
@@ -48,9 +51,29 @@ options:
       - Ready endpoints that the receiving side must have for its share of the requests, as a part of what the other
         side has for all of them.
       - With 10 ready endpoints on the other side and a share of 20 percent, V(1.0) asks for 2 and V(0.5) for 1.
+      - The stable side must have the same part of O(stable_replicas), so that it can take all traffic back.
     type: float
     default: 0.5
+  replica_capacity:
+    description:
+      - Requests per second that one replica can serve; with O(request_rate) it says how many the receiving side needs.
+    type: float
+  request_rate:
+    description:
+      - Requests per second that come in for both sides together.
+    type: float
+  stable_replicas:
+    description:
+      - Replicas that the stable side had before the release; without it, what it has now counts.
+    type: int
+  takeover:
+    description:
+      - Whether to go on although a GitOps controller or another rollout tool holds the weight, as its C(managedFields),
+        labels or owners say.
+    type: bool
+    default: false
 seealso:
+  - module: claude_enhancer.rollout.traffic_weight_info
   - module: claude_enhancer.rollout.traffic_probe
   - module: claude_enhancer.rollout.service_switch
 """
@@ -118,8 +141,13 @@ resource_version:
   returned: success
   type: str
   sample: "48213"
+notices:
+  description: What was left alone although it looks like a part of the split, such as TCP routes.
+  returned: when there is any
+  type: list
+  elements: str
 calls:
-  description: Requests sent to the Kubernetes API.
+  description: Requests sent to the Kubernetes API, or to whatever else holds the weight.
   returned: success
   type: int
   sample: 6
@@ -136,6 +164,7 @@ error:
   sample: guard
 """
 
+import dataclasses
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -159,14 +188,19 @@ WEIGHT_SPEC = ArgumentSpec(
         "guard": {"type": "bool", "default": True},
         "min_ready": {"type": "int", "default": 1},
         "min_ready_ratio": {"type": "float", "default": 0.5},
-    }
+        "replica_capacity": {"type": "float"},
+        "request_rate": {"type": "float"},
+        "stable_replicas": {"type": "int"},
+        "takeover": {"type": "bool", "default": False},
+    },
+    required_together=(("replica_capacity", "request_rate"),),
 )
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     weight = check_weight(params["weight"])
-    limits = Limits(params["min_ready"], params["min_ready_ratio"])
+    limits = Limits(**{field.name: params[field.name] for field in dataclasses.fields(Limits)})
     cluster = Cluster.from_options(params, dry_run=module.check_mode)
     options = {option: params[option] for option in TRAFFIC_ARGUMENTS}
     provider = open_provider(params["provider"], cluster, options)

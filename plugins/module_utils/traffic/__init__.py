@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, autoscaler
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
     ConflictError,
     GuardError,
-    InputError,
     RolloutError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
-    TRAFFIC_ARGUMENTS,
-    TRAFFIC_SPEC,
     Change,
     Plan,
     Side,
@@ -26,8 +23,20 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.ba
     TrafficState,
     check_weight,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.guard import Limits, findings
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.guard import (
+    Limits,
+    findings,
+    way_back_findings,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.istio import IstioProvider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.options import (
+    PROVIDERS,
+    TRAFFIC_ARGUMENTS,
+    TRAFFIC_SPEC,
+    option_problems,
+    read_options,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.owners import owner_findings
 
 __all__ = [
     "PROVIDERS",
@@ -38,36 +47,35 @@ __all__ = [
     "TrafficProvider",
     "TrafficState",
     "open_provider",
+    "option_problems",
     "set_weight",
 ]
 
-_PROVIDERS: dict[str, t.Callable[[Cluster, t.Mapping[str, t.Any]], TrafficProvider]] = {"istio": IstioProvider}
-PROVIDERS = tuple(sorted(_PROVIDERS))
+_OPEN: dict[str, t.Callable[[Cluster, t.Mapping[str, t.Any]], TrafficProvider]] = {"istio": IstioProvider}
 _ATTEMPTS = 5
 
 
 def open_provider(name: str, cluster: Cluster, options: t.Mapping[str, t.Any]) -> TrafficProvider:
-    """The provider ``name`` for the object that ``options`` (the words of ``TRAFFIC_ARGUMENTS``) name.
+    """The provider ``name`` for what ``options`` (the words of ``TRAFFIC_ARGUMENTS``) name.
 
     Sends nothing; call ``prepare()`` on it to read the object ahead of time. Raises InputError.
     """
-    if name not in _PROVIDERS:
-        raise InputError(f"provider: {name!r} isn't known; choose one of: {', '.join(PROVIDERS)}")
-    given = {key: value for key, value in options.items() if value is not None}
-    return _PROVIDERS[name](cluster, TRAFFIC_SPEC.validate({**given, "provider": name}))
+    read = read_options({**options, "provider": name})
+    return _OPEN[name](cluster, read)
 
 
 def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, limits: Limits | None = None) -> Change:
     """Give the candidate ``weight`` percent in every weighted route of the provider's object, and nothing else.
 
-    With ``guard`` the side that receives more must meet ``limits`` (GuardError), and nobody else may have moved the
-    weight meanwhile (ConflictError). Taking all traffic back (weight 0) is never held back: what the guard finds
+    With ``guard`` both sides must meet ``limits``, nobody else may hold the weight (GuardError), and nobody else may
+    have moved it meanwhile (ConflictError). Taking all traffic back (weight 0) is never held back: what the guard finds
     then becomes warnings. Without ``guard`` nothing is looked at, and a provider that was prepared takes traffic
-    back in one request. The state after the change is what the API stored, and it is checked.
+    back in one request. The state after the change is what the API stored, and it is checked. An error says what the
+    weight is after it, where that could be found out.
     """
     check_weight(weight)
     held = guard and weight > 0
-    sent_before = provider.cluster.calls
+    sent_before = provider.calls
     fresh = guard or provider.prepared is None
     state = provider.read() if fresh else provider.prepare()
     before, changed = state, False
@@ -76,8 +84,7 @@ def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, li
         if not plan.operations:
             if fresh:
                 warnings = tuple(_unguarded_findings(provider, before, weight, limits)) if guard and changed else ()
-                calls = provider.cluster.calls - sent_before
-                return Change(weight, before, state, changed, calls, warnings)
+                return Change(weight, before, state, changed, provider.calls - sent_before, warnings)
             before = state = provider.read()
             fresh = True
             continue
@@ -104,7 +111,7 @@ def _apply(provider: TrafficProvider, plan: Plan, *, strict: bool) -> TrafficSta
         return provider.apply(plan)
     except ClusterError as error:
         if error.status not in (409, 422):
-            raise
+            return _after_failure(provider, plan, error)
         now = provider.read()
         if now.resource_version == plan.state.resource_version:
             raise  # nobody changed the object: the API refuses what was sent
@@ -116,6 +123,20 @@ def _apply(provider: TrafficProvider, plan: Plan, *, strict: bool) -> TrafficSta
                 weight=now.weight,
             ) from error
         return None
+
+
+def _after_failure(provider: TrafficProvider, plan: Plan, error: ClusterError) -> TrafficState:
+    """The state where the change was made although no good answer came; else the error, saying what the weight is."""
+    try:
+        now = provider.read()
+    except RolloutError:
+        error.message += f"; whether the weight of {plan.state.ref} was changed isn't known, so read it again"
+        raise error from None
+    if not provider.plan(plan.weight, now, strict=False).operations:
+        return now
+    error.message += f"; the weight of {now.ref} is {now.weight}"
+    error.details["weight"] = now.weight
+    raise error
 
 
 def _check_guard(provider: TrafficProvider, state: TrafficState, weight: int, limits: Limits) -> None:
@@ -132,7 +153,16 @@ def _findings(provider: TrafficProvider, state: TrafficState, weight: int, limit
     gives: Side = "stable" if receives == "candidate" else "candidate"
     share = weight if receives == "candidate" else 100 - weight
     backends = provider.backends()
-    return findings(share, backends[receives], backends[gives], limits)
+    found = [*provider.obstacles(state), *findings(share, backends[receives], backends[gives], limits)]
+    if not limits.takeover:
+        found += owner_findings(state)
+    if receives == "candidate":
+        found += way_back_findings(backends, _autoscalers(provider, backends["stable"].deployments), limits)
+    return found
+
+
+def _autoscalers(provider: TrafficProvider, deployments: frozenset[str]) -> list[dict[str, t.Any]]:
+    return provider.cluster.list(autoscaler(provider.namespace)) if deployments else []
 
 
 def _unguarded_findings(

@@ -12,28 +12,13 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 
 Side = t.Literal["stable", "candidate"]
-
-_DESTINATION = {
-    "type": "dict",
-    "required": True,
-    "options": {"host": {"type": "str", "required": True}, "subset": {"type": "str"}},
-}
-
-TRAFFIC_ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "provider": {"type": "str", "choices": ["istio"], "default": "istio"},
-    "namespace": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
-    "api_version": {"type": "str"},
-    "stable": _DESTINATION,
-    "candidate": _DESTINATION,
-}
-
-TRAFFIC_SPEC = ArgumentSpec(TRAFFIC_ARGUMENTS)
+SIDES: tuple[Side, Side] = ("stable", "candidate")
+FieldPath = tuple[str, ...]
+"""Keys from an object's root to a field, such as ``("spec", "http")``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +54,18 @@ class RouteWeights:
 
 @dataclasses.dataclass(frozen=True)
 class TrafficState:
-    """The weighted routes of a traffic object as read at ``resource_version``."""
+    """The weighted routes of a traffic object as read at ``resource_version``.
 
-    ref: Ref
+    ``ref`` names the object in messages. ``raw`` is what was read, in the provider's own shape. ``weight_fields`` are
+    the fields of a Kubernetes object in ``raw`` that hold the weight; ``notices`` say what the provider leaves alone.
+    """
+
+    ref: Ref | str
     resource_version: str
     routes: tuple[RouteWeights, ...]
     raw: t.Mapping[str, t.Any] = dataclasses.field(repr=False, compare=False, default_factory=dict)
+    weight_fields: tuple[FieldPath, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def weight(self) -> int:
@@ -97,15 +88,26 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Backend:
-    """What stands behind a destination: pods that match it, and those ready to take requests through it.
+    """What stands behind a side: pods (or servers) that match it, and those ready to take requests through it.
 
-    ``problem`` is a sentence where the destination can't have any endpoint, whatever the pods do.
+    ``name`` is the side's destination in messages. ``problem`` is a sentence where it can't have any endpoint, whatever
+    the pods do. ``endpoints`` names the ready ones, ``deployments`` the Deployments their pods belong to.
     """
 
-    destination: Destination
+    name: str
     ready: int
     matching: int
     problem: str = ""
+    endpoints: frozenset[str] = frozenset()
+    deployments: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stickiness:
+    """Whether a user stays on the side they were given while the weight grows, and by what (or why not)."""
+
+    kept: bool
+    how: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,11 +123,16 @@ class Change:
 
 
 class TrafficProvider(t.Protocol):
-    """One kind of object that carries weight. Made by ``open_provider``; holds one connection."""
+    """One kind of thing that carries weight. Made by ``open_provider``; holds one connection."""
 
     cluster: Cluster
+    namespace: str
     prepared: TrafficState | None
     """The object as last read or written, so that traffic can be taken back without reading first."""
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far, to the Kubernetes API and to whatever else holds the weight."""
 
     def read(self) -> TrafficState:
         """Read the object and remember it. Raises InputError or NotFoundError where it can't carry weight."""
@@ -134,13 +141,26 @@ class TrafficProvider(t.Protocol):
         """The remembered state, read now if there is none."""
 
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
-        """What to send. ``strict``: only if the object is unchanged since ``state``, and only for sound routes."""
+        """What to send; no operations where ``state`` is as near to ``weight`` as the provider can come.
+
+        ``strict``: only if the object is unchanged since ``state``, and only for sound routes (InputError).
+        """
 
     def apply(self, plan: Plan) -> TrafficState:
-        """Send the plan in one write; the state as stored. Raises ConflictError if the object isn't as planned on."""
+        """Send the plan, all of it or nothing; the state as stored.
+
+        In dry run nothing is stored, and the state is what it would be. Raises ConflictError, or a ClusterError with
+        status 422, if the object isn't as planned on.
+        """
 
     def backends(self) -> t.Mapping[Side, Backend]:
         """What stands behind each side now. Raises InputError where a side isn't defined."""
+
+    def obstacles(self, state: TrafficState) -> list[str]:
+        """Why the data plane wouldn't do what the object says, such as a route that no gateway accepted."""
+
+    def stickiness(self, state: TrafficState) -> Stickiness:
+        """What keeps a user on one side."""
 
 
 def check_weight(weight: t.Any, option: str = "weight") -> int:

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The provider ``istio``: weight in the routes of a VirtualService, sides as subsets of a DestinationRule."""
+"""The provider ``istio``: weight in the HTTP routes of a VirtualService.
+
+A side is a host, or a subset of it that a DestinationRule defines.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,15 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
     destination_rule,
     virtual_service,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import (
-    Standing,
-    contradiction,
-    format_labels,
-    standing,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import Standing, standing
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, NotFoundError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import backend
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     Backend,
     Destination,
     Plan,
     Side,
+    Stickiness,
     TrafficState,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.istio_routes import (
@@ -34,10 +34,12 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.is
     check_sound,
     destinations,
     full_host,
+    notices,
     operations,
     weighted_routes,
 )
 
+_WEIGHT_FIELDS = (("spec", "http"),)
 _API_VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3")
 
 
@@ -47,7 +49,7 @@ class IstioProvider:
     def __init__(self, cluster: Cluster, options: t.Mapping[str, t.Any]) -> None:
         self.cluster = cluster
         self.prepared: TrafficState | None = None
-        self._namespace = str(options["namespace"])
+        self.namespace = str(options["namespace"])
         self._name = str(options["name"])
         self._api_version = str(options.get("api_version") or "")
         self._sides: dict[Side, Destination] = {
@@ -59,6 +61,10 @@ class IstioProvider:
                 f"candidate: is the same destination as stable ({self._sides['stable']}); "
                 "the two sides need different hosts or subsets"
             )
+
+    @property
+    def calls(self) -> int:
+        return self.cluster.calls
 
     def read(self) -> TrafficState:
         self.prepared = self._state(self._read_object())
@@ -74,7 +80,7 @@ class IstioProvider:
         return Plan(weight, state, operations(routes, weight, state.resource_version if strict else ""))
 
     def apply(self, plan: Plan) -> TrafficState:
-        stored = self.cluster.patch(plan.state.ref, list(plan.operations), kind="json")
+        stored = self.cluster.patch(self._ref(), list(plan.operations), kind="json")
         state = self._state(stored)
         if not self.cluster.dry_run:
             self.prepared = state
@@ -82,33 +88,55 @@ class IstioProvider:
 
     def backends(self) -> dict[Side, Backend]:
         # Both sides mostly share one host, which is then looked at once.
-        subsets_of = functools.cache(self._subsets)
+        rules_of = functools.cache(self._rules)
         standing_of = functools.cache(self._standing)
         result: dict[Side, Backend] = {}
         for side, destination in self._sides.items():
             host = self._full(side)[0]
-            labels = _labels_of(side, destination, subsets_of(host)) if destination.subset else {}
-            result[side] = _backend(side, destination, labels, standing_of(host))
+            if destination.subset:
+                labels = _labels_of(side, destination, rules_of(host))
+                option, part = f"{side}.subset", f"subset {destination.subset}"
+                result[side] = backend(destination.host, standing_of(host), option, labels, part)
+            else:
+                result[side] = backend(destination.host, standing_of(host), f"{side}.host")
         return result
 
+    def obstacles(self, state: TrafficState) -> list[str]:
+        return []  # Istio tells no status of a VirtualService that could be relied on
+
+    def stickiness(self, state: TrafficState) -> Stickiness:
+        """By the hash that the destinations' rules ask for: a proxy draws the weighted destination by it too."""
+        policies = []
+        for side in self._sides:
+            host, subset = self._full(side)
+            hashes = [hash_policy(rule, subset) for rule in self._rules(host)]
+            policies.append(next((policy for policy in hashes if policy), ""))
+        if all(policies) and len(set(policies)) == 1:
+            return Stickiness(True, f"{policies[0]}, by the consistentHash of the DestinationRule")
+        if any(policies):
+            return Stickiness(False, "the two sides ask for different consistentHash policies")
+        return Stickiness(
+            False, "no DestinationRule of the sides asks for consistentHash, so each request is drawn anew"
+        )
+
     def _standing(self, host: str) -> Standing | None:
-        name, namespace = _service_of(host, self._namespace)
+        name, namespace = _service_of(host, self.namespace)
         return standing(self.cluster, namespace, name)
 
     def _full(self, side: Side) -> tuple[str, str]:
         destination = self._sides[side]
-        return full_host(destination.host, self._namespace), destination.subset
+        return full_host(destination.host, self.namespace), destination.subset
 
     def _read_object(self) -> dict[str, t.Any]:
         """The VirtualService in the API version asked for, else in the newest that the cluster serves."""
         versions = [self._api_version] if self._api_version else list(_API_VERSIONS)
         for api_version in versions:
             try:
-                found = self.cluster.get(virtual_service(self._namespace, self._name, api_version))
+                found = self.cluster.get(virtual_service(self.namespace, self._name, api_version))
             except NotFoundError as error:
                 if error.served:
                     raise NotFoundError(
-                        f"name: there is no VirtualService {self._name} in namespace {self._namespace}; "
+                        f"name: there is no VirtualService {self._name} in namespace {self.namespace}; "
                         "apply it before its weight is set",
                         status=error.status,
                         reason=error.reason,
@@ -124,7 +152,7 @@ class IstioProvider:
         )
 
     def _ref(self) -> Ref:
-        return virtual_service(self._namespace, self._name, self._api_version)
+        return virtual_service(self.namespace, self._name, self._api_version)
 
     def _weighted(self, raw: t.Mapping[str, t.Any]) -> list[WeightedRoute]:
         return weighted_routes(raw, self._sides["stable"], self._sides["candidate"])
@@ -134,31 +162,54 @@ class IstioProvider:
         if not routes:
             named = ", ".join(destinations(raw)) or "nothing"
             raise InputError(
-                f"stable, candidate: no route of {self._ref()} has a destination to both {self._sides['stable']} and "
-                f"{self._sides['candidate']}; its routes go to {named}: name two of these, or add a route to both"
+                f"stable, candidate: no HTTP route of {self._ref()} has a destination to both {self._sides['stable']} "
+                f"and {self._sides['candidate']}; its routes go to {named}: name two of these, or add a route to both"
             )
         return TrafficState(
             ref=self._ref(),
             resource_version=str(raw["metadata"].get("resourceVersion", "")),
             routes=tuple(route.as_weights() for route in routes),
             raw=raw,
+            weight_fields=_WEIGHT_FIELDS,
+            notices=notices(raw, self._sides["stable"], self._sides["candidate"]),
         )
 
-    def _subsets(self, host: str) -> dict[str, dict[str, str]]:
-        """Labels of each subset of a host; rules stand beside the traffic object or beside the Service."""
-        subsets: dict[str, dict[str, str]] = {}
-        for namespace in dict.fromkeys((self._namespace, _service_of(host, self._namespace)[1])):
-            for rule in self.cluster.list(destination_rule(namespace, api_version=self._api_version)):
-                spec = rule.get("spec") or {}
-                if full_host(str(spec.get("host", "")), namespace) == host:
-                    for subset in spec.get("subsets") or []:
-                        subsets.setdefault(subset["name"], dict(subset.get("labels") or {}))
-        return subsets
+    def _rules(self, host: str) -> list[dict[str, t.Any]]:
+        """DestinationRules of a host; they stand beside the traffic object or beside the Service."""
+        return [
+            rule
+            for namespace in dict.fromkeys((self.namespace, _service_of(host, self.namespace)[1]))
+            for rule in self.cluster.list(destination_rule(namespace, api_version=self._api_version))
+            if full_host(str((rule.get("spec") or {}).get("host", "")), namespace) == host
+        ]
 
 
-def _labels_of(
-    side: Side, destination: Destination, subsets: t.Mapping[str, t.Mapping[str, str]]
-) -> t.Mapping[str, str]:
+def hash_policy(rule: t.Mapping[str, t.Any], subset: str) -> str:
+    """What a DestinationRule draws the endpoint of a subset by, in words; empty where by chance."""
+    spec = rule.get("spec") or {}
+    own = [entry for entry in spec.get("subsets") or [] if entry.get("name") == subset]
+    for holder in (*own, spec):
+        balancer = (holder.get("trafficPolicy") or {}).get("loadBalancer")
+        if balancer:
+            return _in_words(balancer.get("consistentHash") or {})
+    return ""
+
+
+def _in_words(consistent_hash: t.Mapping[str, t.Any]) -> str:
+    if "httpCookie" in consistent_hash:
+        return f"cookie {(consistent_hash['httpCookie'] or {}).get('name', '')}"
+    if "httpHeaderName" in consistent_hash:
+        return f"header {consistent_hash['httpHeaderName']}"
+    if "httpQueryParameterName" in consistent_hash:
+        return f"query parameter {consistent_hash['httpQueryParameterName']}"
+    return "source address" if consistent_hash.get("useSourceIp") else ""
+
+
+def _labels_of(side: Side, destination: Destination, rules: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, str]:
+    subsets: dict[str, dict[str, str]] = {}
+    for rule in rules:
+        for subset in rule["spec"].get("subsets") or []:
+            subsets.setdefault(subset["name"], dict(subset.get("labels") or {}))
     if destination.subset not in subsets:
         raise InputError(
             f"{side}.subset: no DestinationRule for host {destination.host} defines the subset "
@@ -166,26 +217,6 @@ def _labels_of(
             "name one of these, or add it there"
         )
     return subsets[destination.subset]
-
-
-def _backend(side: Side, destination: Destination, labels: t.Mapping[str, str], found: Standing | None) -> Backend:
-    """What Istio would send the requests of a destination to: ready endpoints whose pods carry the subset's labels."""
-    if found is None:
-        return Backend(destination, 0, 0, f"{side}.host: there is no Service for {destination.host} in the cluster")
-    clash = contradiction(found.selector, labels)
-    if clash:
-        return Backend(
-            destination,
-            0,
-            0,
-            f"{side}.subset: {destination} ({format_labels(labels)}) lies outside the selector of its Service "
-            f"({format_labels(found.selector)}), so it can never have an endpoint and every request sent to it fails; "
-            f"route to a Service whose selector leaves out {', '.join(clash)}",
-        )
-    pods = found.pods_with(labels)
-    if not labels and not pods:
-        return Backend(destination, len(found.endpoints), len(found.endpoints))  # endpoints that no pod stands behind
-    return Backend(destination, len(found.endpoints & pods), len(pods))
 
 
 def _service_of(host: str, namespace: str) -> tuple[str, str]:

@@ -4,8 +4,9 @@
 
 """The weighted routes of a VirtualService: finding them, and the smallest patch that moves them. Pure.
 
-A route is *weighted* when it has a destination to stable and one to candidate. All other routes, and everything but
-the two sides' weights in a weighted route, are left alone.
+An HTTP route is *weighted* when it has a destination to stable and one to candidate. All other routes, and everything
+but the two sides' weights in a weighted route, are left alone; so are TCP and TLS routes, whose connections outlive a
+change of weight, so that no share of requests could be promised for them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Destination, RouteWeights
 
 _SECTIONS = ("http", "tls", "tcp")
+_WEIGHTED_SECTION = "http"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,25 @@ def same_destination(found: t.Mapping[str, t.Any], wanted: Destination, namespac
 def weighted_routes(
     virtual_service: t.Mapping[str, t.Any], stable: Destination, candidate: Destination
 ) -> list[WeightedRoute]:
-    """The weighted routes in the object's order; empty where there is none."""
+    """The weighted HTTP routes in the object's order; empty where there is none."""
+    return [route for route in _two_sided(virtual_service, stable, candidate) if route.section == _WEIGHTED_SECTION]
+
+
+def notices(virtual_service: t.Mapping[str, t.Any], stable: Destination, candidate: Destination) -> tuple[str, ...]:
+    """A sentence for each TCP or TLS route to both sides, which keeps its weights."""
+    return tuple(
+        f"{route.section.upper()} route {route.name} goes to both sides and keeps its weights (stable {now.stable}, "
+        f"candidate {now.candidate}): only HTTP routes are moved"
+        for route in _two_sided(virtual_service, stable, candidate)
+        if route.section != _WEIGHTED_SECTION
+        for now in (route.as_weights(),)
+    )
+
+
+def _two_sided(
+    virtual_service: t.Mapping[str, t.Any], stable: Destination, candidate: Destination
+) -> list[WeightedRoute]:
+    """Every route with a destination to each side, in the object's order."""
     namespace = str(virtual_service["metadata"].get("namespace", ""))
     found = []
     for section, index, route in _routes(virtual_service):

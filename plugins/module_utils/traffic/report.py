@@ -35,6 +35,8 @@ def as_result(change: Change) -> dict[str, t.Any]:
             "after": _lines(change.after),
         },
     }
+    if change.after.notices:
+        result["notices"] = list(change.after.notices)
     if change.warnings:
         result["warnings"] = list(change.warnings)
     return result

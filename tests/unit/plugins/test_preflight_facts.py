@@ -59,7 +59,7 @@ def test_the_inventory_of_this_repository_is_sound() -> None:
     [
         (
             {"release_traffic": {**GOOD["release_traffic"], "provider": "istyo"}},
-            "release_traffic.provider: 'istyo' is not one of istio",
+            "release_traffic.provider: 'istyo' isn't known; choose one of: gateway_api, haproxy, istio",
         ),
         (
             {"release_stages": stages("canary_start", weight=101)},
