@@ -14,6 +14,14 @@ from pathlib import Path
 
 NAMESPACE = "claude-enhancer"
 EDGE_HOSTNAME = "claude-enhancer.example.com"
+# Provider of traffic → host name under which the edge serves that provider's object.
+EDGE_HOSTS = {
+    "istio": EDGE_HOSTNAME,
+    "gateway_api": f"gateway.{EDGE_HOSTNAME}",
+    "nginx_ingress": f"ingress.{EDGE_HOSTNAME}",
+    "openshift_route": f"route.{EDGE_HOSTNAME}",
+    "service": f"claude-enhancer-split.{NAMESPACE}",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class World:
             "kubeconfig": str(self.kubeconfig),
             "api_url": self.api_url,
             "edge_url": self.edge_url,
+            "edges": self.edges,
             "edge_admin_url": self.edge_admin_url,
             "prometheus_url": self.prometheus_url,
             "postgres_dsn": self.postgres_dsn,
@@ -85,6 +94,11 @@ class World:
     def edge_url(self) -> str:
         """Where users' requests enter; send ``Host: claude-enhancer.example.com``."""
         return f"http://{self.host}:8000"
+
+    @property
+    def edges(self) -> dict[str, dict[str, str]]:
+        """Provider of traffic → where its users' requests enter: ``url``, and the ``host`` to ask for."""
+        return {provider: {"url": self.edge_url, "host": host} for provider, host in EDGE_HOSTS.items()}
 
     @property
     def edge_admin_url(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -240,7 +241,7 @@ def custom_defaults(value: Any, schema: Any) -> Any:
     if schema.type == "struct" and isinstance(value, dict):
         for key, shape in schema.fields.items():
             if key not in value and "default" in shape.rules:
-                value[key] = shape.rules["default"]
+                value[key] = copy.deepcopy(shape.rules["default"])
             if key in value and key != "metadata":
                 custom_defaults(value[key], shape)
     elif schema.type in ("list", "map") and isinstance(value, (list, dict)):
