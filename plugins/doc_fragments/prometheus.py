@@ -51,6 +51,13 @@ options:
           - Seconds to wait for the answer to one query, from each URL.
         type: float
         default: 3.0
+requirements:
+  - urllib3 (Python package)
+"""
+
+    # For queries that name the two sides by their versions.
+    VERSIONS = r"""
+options:
   versions:
     description:
       - What C($stable) and C($candidate) stand for in queries.
@@ -65,6 +72,4 @@ options:
         description:
           - Version of the candidate side.
         type: str
-requirements:
-  - urllib3 (Python package)
 """

@@ -18,6 +18,7 @@ description:
   - All queries of one look are asked at one time by the clock of Prometheus.
 extends_documentation_fragment:
   - claude_enhancer.rollout.prometheus
+  - claude_enhancer.rollout.prometheus.versions
   - claude_enhancer.rollout.criteria
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.reads

@@ -21,6 +21,7 @@ description:
   - Without criteria and triggers it waits until the time has come.
 extends_documentation_fragment:
   - claude_enhancer.rollout.prometheus
+  - claude_enhancer.rollout.prometheus.versions
   - claude_enhancer.rollout.criteria
   - claude_enhancer.rollout.cluster
   - claude_enhancer.rollout.attributes

@@ -12,7 +12,8 @@ version_added: 0.1.0
 author:
   - Claude Enhancer operations team (@claude-enhancer)
 description:
-  - Sends a number of requests to the edge, as users do, and counts which side answers them.
+  - Sends a number of requests to the edge, as users do, and counts which side answers them. Or, with O(counters), sends
+    nothing and reads from the mesh's own metrics which side answered the users.
   - Says which share of the answers came from the candidate, with an exact binomial (Clopper-Pearson) interval.
   - With O(expect_weight) it asks again, each time with a fresh sample, until the split is seen, and fails if it isn't
     seen in time.
@@ -20,12 +21,13 @@ description:
 extends_documentation_fragment:
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.reads
+  - claude_enhancer.rollout.prometheus
 options:
   url:
     description:
       - Where the edge listens, such as V(https://edge.example.com).
+      - One of O(url) and O(counters) is needed.
     type: str
-    required: true
   host:
     description:
       - Value of the C(Host) header, where it isn't the one in O(url).
@@ -54,7 +56,7 @@ options:
     type: str
   requests:
     description:
-      - How many requests to send for one look.
+      - How many requests to send for one look, or with O(counters) to wait for.
       - With V(400) a share of 5 percent is known to about 4 points at O(confidence=0.999).
     type: int
     default: 400
@@ -94,23 +96,41 @@ options:
     description:
       - Regular expression whose first group is the version. It is looked for in O(version_header) or under
         O(version_key), and without either in the whole body.
+      - With O(url) one of O(version_header), O(version_key) and O(version_pattern) is needed.
     type: str
   stable_version:
     description:
-      - What an answer of the stable side names itself.
+      - What an answer of the stable side names itself; needed with O(url).
     type: str
-    required: true
   candidate_version:
     description:
-      - What an answer of the candidate names itself.
+      - What an answer of the candidate names itself; needed with O(url).
     type: str
-    required: true
+  counters:
+    description:
+      - Queries for the requests that each side has answered so far, as counters that only grow. A look is what was
+        counted since the look before.
+      - Users who are kept on a side by a cookie make many requests of one draw, so the interval is narrower than the
+        truth where few users send many requests; use O(tolerance) then.
+    type: dict
+    suboptions:
+      stable:
+        description:
+          - PromQL of the stable side's counter, such as V(sum(istio_requests_total{destination_version="5.0"})).
+        type: str
+        required: true
+      candidate:
+        description:
+          - PromQL of the candidate's counter.
+        type: str
+        required: true
   expect_weight:
     description:
       - Percent of answers that must come from the candidate.
       - V(0) and V(100) mean that the other side doesn't answer once.
       - An answer that can't be told to a side is never taken for the one hoped for.
-    type: int
+      - It need not be whole, for a split by whole pods seldom is.
+    type: float
   confidence:
     description:
       - Confidence of the interval, from V(0.5) to less than V(1).
@@ -142,6 +162,17 @@ EXAMPLES = r"""
     stable_version: "5.0"
     candidate_version: "5.1"
     expect_weight: 5
+
+- name: Prove by the mesh's own metrics that users are split as asked, without a request of our own
+  claude_enhancer.rollout.traffic_probe:
+    prometheus:
+      url: http://prometheus.monitoring.svc:9090
+    counters:
+      stable: sum(istio_requests_total{reporter="source",destination_version="5.0"})
+      candidate: sum(istio_requests_total{reporter="source",destination_version="5.1"})
+    requests: 2000
+    expect_weight: 20
+    within: 60
 
 - name: Prove that the entry service is on the candidate after the switch
   claude_enhancer.rollout.traffic_probe:
@@ -175,10 +206,10 @@ confidence:
 expected:
   description: The share that was asked for.
   returned: always
-  type: int
+  type: float
   sample: 5
 asked:
-  description: Requests sent in the last look.
+  description: Requests sent, or counted, in the last look; the size of the sample that everything else rests on.
   returned: always
   type: int
   sample: 400
@@ -230,7 +261,8 @@ looks:
   sample: 1
 error:
   description:
-    - Kind of the failure; V(not_routed) if the split wasn't seen, V(source_down) if nobody answered, V(input).
+    - Kind of the failure; V(not_routed) if the split wasn't seen, V(source_down) if nobody answered, V(query) if
+      Prometheus refused a query, V(input).
   returned: failure
   type: str
   sample: not_routed

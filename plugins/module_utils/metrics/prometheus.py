@@ -63,6 +63,7 @@ VERSIONS_OPTION: dict[str, t.Any] = {
     "options": {"stable": {"type": "str"}, "candidate": {"type": "str"}},
 }
 
+Name = t.TypeVar("Name", bound=str)
 Need = tuple[Metric, float]
 Key = tuple[str, float]
 
@@ -214,6 +215,15 @@ class PrometheusSource:
                 measurement = Measurement(window, problem=SOURCE_DOWN, reason=down, queries=queries)
             measured[metric.name, window] = measurement
         return measured
+
+    def totals(self, queries: t.Mapping[Name, str]) -> dict[Name, float | None]:
+        """The sum of each query's series, all at one time by the source's clock; None where there is no series.
+
+        Raises QueryError, SourceDownError.
+        """
+        now = self._now()
+        answers = {name: self._query(query, now) for name, query in queries.items()}
+        return {name: sum(answer.values) if answer.values else None for name, answer in answers.items()}
 
     def _measure(self, metric: Metric, window: float, now: float, queries: dict[str, str]) -> Measurement:
         answers = {role: self._ask(metric, query, now) for role, query in queries.items()}

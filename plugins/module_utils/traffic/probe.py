@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asking the edge which side answers: what was seen, and whether it is the split that was asked for.
+"""Which side answers: what was seen, and whether it is the split that was asked for.
 
-Requests carry no session unless they are told to, so each answer is drawn anew and a count of them is binomial.
+Seen is what the edge answered to us, or what the mesh counted of users. Requests of ours carry no session unless they
+are told to, so each answer is drawn anew and a count of them is binomial.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ class Sample:
         return self.recognised + self.unrecognised
 
     @property
+    def answered(self) -> bool:
+        """Whether there was any answer, even one that names no side."""
+        return bool(self.latency) or self.recognised > 0
+
+    @property
     def share(self) -> float | None:
         """Percent of recognised answers that came from the candidate; None without any."""
         return 100 * self.candidate / self.recognised if self.recognised else None
@@ -89,14 +95,17 @@ class Sample:
 class Expectation:
     """A split that must be seen: ``weight`` percent, give or take ``tolerance`` points beyond chance.
 
-    Without a weight any split will do.
+    Without a weight any split will do. A sample of fewer than ``at_least`` requests shows nothing.
     """
 
-    weight: int | None = None
+    weight: float | None = None
     confidence: float = 0.999
     tolerance: float = 0.0
+    at_least: int = 0
 
     def __post_init__(self) -> None:
+        if self.weight is not None and not 0 <= self.weight <= 100:
+            raise InputError(f"expect_weight: must be from 0 to 100 percent, not {self.weight:g}")
         if not 0.5 <= self.confidence < 1:
             raise InputError(f"confidence: must be at least 0.5 and less than 1, not {self.confidence}")
         if not 0 <= self.tolerance <= 100:
@@ -110,6 +119,8 @@ class Expectation:
         """
         if self.weight is None:
             return ""
+        if sample.asked < self.at_least:
+            return f"only {sample.asked} requests came in of the {self.at_least} that a sample needs"
         if sample.unrecognised:
             seen = ", ".join(f"{count} with {status}" for status, count in sorted(sample.statuses.items()))
             return f"{sample.unrecognised} of {sample.asked} requests could not be told to a side ({seen})"
@@ -174,20 +185,26 @@ def prove(
         sample = sampler()
         looks += 1
         doubt = expectation.doubt(sample)
-        if not doubt and sample.latency:
+        if not doubt and sample.answered:
             return sample, looks
         if expectation.weight is None or clock.monotonic() - started + _PAUSE >= within:
             break
         clock.sleep(_PAUSE)
     result = as_result(sample, looks, expectation)
-    if not sample.latency:
+    if not sample.answered:
+        if not sample.asked:
+            raise NotRoutedError(
+                f"counters: no request was counted on either side by {where} within {within:g} s; "
+                "check that users' requests come in and that the queries select them",
+                **result,
+            )
         raise SourceDownError(
             f"url: none of {sample.asked} requests to {where} was answered ({'; '.join(sample.errors)}); "
             "check url and host",
             **result,
         )
     raise NotRoutedError(
-        f"expect_weight: {expectation.weight} % was not seen within {within:g} s: {doubt}; "
+        f"expect_weight: {expectation.weight:g} % was not seen within {within:g} s: {doubt}; "
         "check that the edge took the change over",
         **result,
     )

@@ -11,8 +11,13 @@ import typing as t
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
+    PrometheusSource,
+    prometheus_option,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.asker import Asker, Edge, Recogniser
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import check_weight
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import SIDES, Side
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.counted import CountedSampler
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probe import (
     Expectation,
     Sample,
@@ -24,7 +29,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.pr
 
 PROBE_SPEC = ArgumentSpec(
     {
-        "url": {"type": "str", "required": True},
+        "url": {"type": "str"},
         "host": {"type": "str"},
         "path": {"type": "str", "default": "/"},
         "method": {"type": "str", "choices": ["GET", "HEAD", "OPTIONS"], "default": "GET"},
@@ -39,25 +44,50 @@ PROBE_SPEC = ArgumentSpec(
         "version_header": {"type": "str"},
         "version_key": {"type": "str", "no_log": False},
         "version_pattern": {"type": "str"},
-        "stable_version": {"type": "str", "required": True},
-        "candidate_version": {"type": "str", "required": True},
-        "expect_weight": {"type": "int"},
+        "stable_version": {"type": "str"},
+        "candidate_version": {"type": "str"},
+        "counters": {
+            "type": "dict",
+            "options": {side: {"type": "str", "required": True} for side in SIDES},
+        },
+        "prometheus": prometheus_option(required=False),
+        "expect_weight": {"type": "float"},
         "confidence": {"type": "float", "default": 0.999},
         "tolerance": {"type": "float", "default": 0.0},
         "within": {"type": "float", "default": 15.0},
     },
-    mutually_exclusive=(("version_header", "version_key"),),
-    required_one_of=(("version_header", "version_key", "version_pattern"),),
+    mutually_exclusive=(("version_header", "version_key"), ("url", "counters")),
+    required_one_of=(("url", "counters"),),
+    required_together=(("counters", "prometheus"), ("stable_version", "candidate_version")),
 )
+
+_RECOGNISERS = ("version_header", "version_key", "version_pattern")
 
 
 def probe(options: t.Mapping[str, t.Any], clock: Clock) -> dict[str, t.Any]:
-    """Ask as ``options`` (checked against ``PROBE_SPEC``) say, and report; raises as :func:`prove` does."""
+    """Look as ``options`` (checked against ``PROBE_SPEC``) say, and report; raises as :func:`prove` does."""
     for option in ("requests", "concurrency", "rate"):
         if options[option] <= 0:
             raise InputError(f"{option}: must be more than 0, not {options[option]}")
+    expectation = Expectation(
+        options["expect_weight"], options["confidence"], options["tolerance"], at_least=options["requests"]
+    )
+    sampler: t.Callable[[], Sample]
+    if options["counters"]:
+        sampler, where = _counted(options, clock), "the counters of the mesh"
+    else:
+        sampler, where = _asked(options, clock), options["url"]
+    sample, looks = prove(sampler, expectation, within=options["within"], clock=clock, where=where)
+    return {"changed": False, **as_result(sample, looks, expectation)}
+
+
+def _asked(options: t.Mapping[str, t.Any], clock: Clock) -> t.Callable[[], Sample]:
+    """Samples of requests sent to the edge."""
+    if not any(options[option] for option in _RECOGNISERS):
+        raise InputError(f"{', '.join(_RECOGNISERS)}: one of them must say how an answer of url names its version")
+    if not options["stable_version"]:
+        raise InputError("stable_version, candidate_version: are needed to tell the answers of url to a side")
     versions = Versions(options["stable_version"], options["candidate_version"])
-    expectation = _expectation(options)
     ask = Asker(_edge(options), _recogniser(options), options["concurrency"])
 
     def sampler() -> Sample:
@@ -70,15 +100,16 @@ def probe(options: t.Mapping[str, t.Any], clock: Clock) -> dict[str, t.Any]:
             clock=clock,
         )
 
-    sample, looks = prove(sampler, expectation, within=options["within"], clock=clock, where=options["url"])
-    return {"changed": False, **as_result(sample, looks, expectation)}
+    return sampler
 
 
-def _expectation(options: t.Mapping[str, t.Any]) -> Expectation:
-    weight = options["expect_weight"]
-    if weight is not None:
-        check_weight(weight, "expect_weight")
-    return Expectation(weight, options["confidence"], options["tolerance"])
+def _counted(options: t.Mapping[str, t.Any], clock: Clock) -> CountedSampler:
+    """Samples of users' requests, as Prometheus counts them."""
+    source = PrometheusSource.from_options(options["prometheus"])
+    queries: dict[Side, str] = {side: options["counters"][side] for side in SIDES}
+    return CountedSampler(
+        lambda: source.totals(queries), requests=options["requests"], within=options["within"], clock=clock
+    )
 
 
 def _edge(options: t.Mapping[str, t.Any]) -> Edge:

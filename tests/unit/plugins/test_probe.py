@@ -20,6 +20,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     SourceDownError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.asker import Recogniser
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.counted import CountedSampler
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probe import (
     Answer,
     Expectation,
@@ -259,7 +260,7 @@ def test_an_edge_that_is_not_there_is_named(expect_weight: int | None) -> None:
     ("changes", "said"),
     [
         ({"url": "edge"}, "url: must be like http://host:port"),
-        ({"expect_weight": 101}, "expect_weight: must be a whole number"),
+        ({"expect_weight": 101}, "expect_weight: must be from 0 to 100 percent, not 101"),
         ({"requests": 0}, "requests: must be more than 0, not 0"),
         ({"rate": -1}, "rate: must be more than 0"),
         ({"timeout": 0}, "timeout: must be more than 0 seconds"),
@@ -276,3 +277,82 @@ def test_an_edge_that_is_not_there_is_named(expect_weight: int | None) -> None:
 def test_bad_options_are_named_before_anything_is_asked(changes: dict[str, t.Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         probe(options(**{"url": "http://127.0.0.1:1", **changes}), SystemClock())
+
+
+class Counters:
+    """Two counters that grow by ``per_read`` with each reading, and fall back to 0 where ``restarts`` says."""
+
+    def __init__(self, stable: float, candidate: float, *, restart_at: int = -1) -> None:
+        self.reads = 0
+        self._growth = {"stable": stable, "candidate": candidate}
+        self._now: dict[str, float] = {"stable": 1000.0, "candidate": 1000.0}
+        self._restart_at = restart_at
+
+    def __call__(self) -> t.Any:
+        self.reads += 1
+        if self.reads == self._restart_at:
+            self._now = dict.fromkeys(self._now, 0.0)
+        self._now = {side: value + self._growth[side] for side, value in self._now.items()}
+        return dict(self._now)
+
+
+def counted(read: t.Callable[[], t.Any], *, requests: int = 400, within: float = 20.0) -> Sample:
+    return CountedSampler(read, requests=requests, within=within, clock=FakeClock())()
+
+
+def test_a_counted_sample_is_what_was_counted_meanwhile() -> None:
+    found = counted(Counters(80, 20))
+    assert (found.stable, found.candidate, found.asked) == (320, 80, 400)
+
+
+def test_counters_that_fell_begin_the_sample_afresh() -> None:
+    found = counted(Counters(80, 20, restart_at=3))
+    assert (found.stable, found.candidate) == (320, 80)
+
+
+def test_a_side_without_a_series_got_no_request() -> None:
+    numbers = itertools.count(0, 100)
+    found = counted(lambda: {"stable": float(next(numbers)), "candidate": None})
+    assert (found.stable, found.candidate) == (400, 0)
+    assert Expectation(0).doubt(found) == ""
+
+
+def test_each_counted_sample_begins_where_the_one_before_ended() -> None:
+    read = Counters(80, 20)
+    sampler = CountedSampler(read, requests=100, within=20.0, clock=FakeClock())
+    assert [sampler().asked, sampler().asked, read.reads] == [100, 100, 3]
+
+
+def test_a_split_of_users_is_proven_by_the_counters_of_prometheus() -> None:
+    counts = itertools.count(1)
+
+    def answer(request: Request) -> Reply:
+        if "time%28%29" in request.path:
+            return Reply(body=b'{"status":"success","data":{"resultType":"scalar","result":[1,"1795168800"]}}')
+        per_read = 19 if "5.0" in request.path else 1
+        value = str(per_read * next(counts) * 10)
+        data = {"resultType": "vector", "result": [{"metric": {}, "value": [1, value]}]}
+        return Reply(body=json.dumps({"status": "success", "data": data}).encode())
+
+    with serve(answer) as url:
+        asked = {
+            "prometheus": {"url": url},
+            "counters": {"stable": 'requests{version="5.0"}', "candidate": 'requests{version="5.1"}'},
+            "requests": 300,
+            "expect_weight": 5,
+        }
+        seen = probe(PROBE_SPEC.validate(asked), FakeClock())
+    assert seen["asked"] >= 300
+    assert seen["share"] == pytest.approx(5, abs=0.5)
+
+
+def test_too_few_counted_requests_prove_nothing() -> None:
+    few = CountedSampler(Counters(1, 0), requests=400, within=5, clock=FakeClock())
+    with pytest.raises(NotRoutedError, match=r"only \d+ requests came in of the 400 that a sample needs"):
+        prove(few, Expectation(0, at_least=400), within=0, clock=FakeClock())
+
+
+def test_no_counted_request_is_not_success() -> None:
+    still = CountedSampler(lambda: {"stable": 7.0, "candidate": 7.0}, requests=10, within=2, clock=FakeClock())
+    with pytest.raises(NotRoutedError, match=r"counters: no request was counted on either side by the mesh within 3 s"):
+        prove(still, Expectation(0), within=3, clock=FakeClock(), where="the mesh")
