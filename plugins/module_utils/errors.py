@@ -27,6 +27,9 @@ class RolloutError(Exception):
         self.message = message
         self.details: dict[str, t.Any] = details
 
+    def __str__(self) -> str:
+        return self.message
+
     @property
     def code(self) -> str:
         """Stable name for playbooks to compare with: ``NotRoutedError`` is ``not_routed``."""

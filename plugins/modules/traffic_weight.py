@@ -118,6 +118,13 @@ after:
   returned: success
   type: int
   sample: 20
+share:
+  description:
+    - The same, not rounded. It differs from O(weight) where the provider can't come nearer, such as a split by whole
+      pods. Give it to M(claude_enhancer.rollout.traffic_probe) as the weight to expect.
+  returned: success
+  type: float
+  sample: 20.0
 routes:
   description: Weights of each weighted route before and after.
   returned: success

@@ -46,10 +46,17 @@ class RouteWeights:
     others: int = 0
 
     @property
-    def weight(self) -> int:
+    def share(self) -> float:
         """Percent of the two sides' part that is the candidate's."""
         both = self.stable + self.candidate
-        return round(100 * self.candidate / both) if both else 0
+        return 100 * self.candidate / both if both else 0.0
+
+    @property
+    def weight(self) -> int:
+        """The share as a whole number; 0 and 100 only where the other side has all."""
+        if 0 < self.share < 100:
+            return min(99, max(1, round(self.share)))
+        return round(self.share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +76,18 @@ class TrafficState:
 
     @property
     def weight(self) -> int:
-        """The most that any route gives the candidate.
+        """The most that any route gives the candidate, as a whole number."""
+        return max((route.weight for route in self._speaking), default=0)
 
-        Routes with further destinations round their part, so they speak only where there is no other.
-        """
-        plain = [route for route in self.routes if not route.others]
-        return max((route.weight for route in plain or self.routes), default=0)
+    @property
+    def share(self) -> float:
+        """The most that any route gives the candidate, in percent and exact."""
+        return round(max((route.share for route in self._speaking), default=0.0), 3)
+
+    @property
+    def _speaking(self) -> t.Sequence[RouteWeights]:
+        """Routes with further destinations round their part, so they speak only where there is no other."""
+        return [route for route in self.routes if not route.others] or self.routes
 
 
 @dataclasses.dataclass(frozen=True)

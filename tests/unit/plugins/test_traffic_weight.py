@@ -15,6 +15,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     NotFoundError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import (
+    Ref,
     destination_rule,
     endpoint_slice,
     pod,
@@ -27,7 +28,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic im
     open_provider,
     set_weight,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Backend, Destination
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Backend
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.guard import findings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.report import as_result
 from tests.unit.plugins.fake_cluster import FakeCluster
@@ -327,13 +328,13 @@ def test_an_unknown_provider_is_named() -> None:
 def test_an_older_istio_is_spoken_to_in_its_version() -> None:
     cluster = make_cluster()
     cluster.unserved = {"networking.istio.io/v1"}
-    assert set_weight(provider_of(cluster), 5).after.ref.api_version == "networking.istio.io/v1beta1"
+    assert t.cast(Ref, set_weight(provider_of(cluster), 5).after.ref).api_version == "networking.istio.io/v1beta1"
     with pytest.raises(NotFoundError, match="is Istio installed"):
         set_weight(provider_of(cluster, api_version="networking.istio.io/v1"), 5)
 
 
 def test_guard_rounds_needed_endpoints_up() -> None:
-    receiving, giving = Backend(Destination("c"), 2, 2), Backend(Destination("s"), 10, 10)
+    receiving, giving = Backend("c", 2, 2), Backend("s", 10, 10)
     assert findings(21, receiving, giving, Limits(min_ready_ratio=1)) != []
     assert findings(20, receiving, giving, Limits(min_ready_ratio=1)) == []
 
