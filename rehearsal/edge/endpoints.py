@@ -41,6 +41,10 @@ class Endpoints:
                     found.add((endpoint["addresses"][0], ports[0]))
         return sorted(found)
 
+    def count(self, cluster: ClusterName, mesh: Mesh) -> int:
+        """How many endpoints of ``cluster`` may get requests now."""
+        return len(self.addresses(cluster, mesh))
+
     def _usable(self, endpoint: Object, namespace: str, labels: Mapping[str, str]) -> bool:
         conditions = endpoint.get("conditions") or {}
         if conditions.get("ready") is False or conditions.get("terminating") or not endpoint.get("addresses"):

@@ -1,8 +1,8 @@
-"""What can be routed to: Services with their ports, and the DestinationRules that divide them into subsets."""
+"""What can be routed to: Services with their ports and endpoints, and the DestinationRules that divide them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rehearsal.client import Object
@@ -40,16 +40,38 @@ class Rule:
 
 
 class Mesh:
-    """Services and DestinationRules, found by name."""
+    """Services and DestinationRules, found by name, and ``objects``: all other objects that were observed, by kind.
 
-    def __init__(self, services: Iterable[Object], rules: Iterable[Rule]) -> None:
+    ``count_ready`` counts the endpoints of a cluster that may get requests now.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Object],
+        rules: Iterable[Rule],
+        objects: Mapping[str, list[Object]] | None = None,
+        count_ready: Callable[[ClusterName, Mesh], int] | None = None,
+    ) -> None:
         self.services = {_name(item): item for item in services if item.get("spec", {}).get("type") != "ExternalName"}
         self.rules = {rule.service: rule for rule in rules}
+        self.objects = objects or {}
+        self._count_ready = count_ready
+
+    def is_ready(self, cluster: ClusterName) -> bool:
+        """Whether any endpoint of ``cluster`` may get requests now; taken for granted where nobody counts."""
+        return self._count_ready is None or self._count_ready(cluster, self) > 0
 
     def ports(self, service: ServiceName) -> list[tuple[int, str]]:
         """Number and name (``""`` for none) of each port of a Service; empty when there is no such Service."""
         spec = self.services.get(service, {}).get("spec", {})
         return [(port["port"], port.get("name", "")) for port in spec.get("ports") or []]
+
+    def port(self, service: ServiceName, wanted: int | str | None) -> int | None:
+        """The number of the Service port that ``wanted`` names or numbers (None: the first); None without such."""
+        ports = self.ports(service)
+        if wanted is None:
+            return ports[0][0] if ports else None
+        return next((number for number, name in ports if wanted in (number, name)), None)
 
     def destination(self, fields: Fields, namespace: str) -> ClusterName:
         """The cluster that a VirtualService destination (host, subset, port) names.

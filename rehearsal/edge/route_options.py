@@ -53,6 +53,13 @@ def retry_policy(route: Fields) -> dict[str, Any] | None:
     return policy
 
 
+def safe_retries() -> dict[str, Any]:
+    """A RetryPolicy for requests that can't have reached the application, as controllers other than Istio have it."""
+    conditions = {"retryOn": "connect-failure,refused-stream,reset-before-request"}
+    policy = retry_policy(Fields({"retries": conditions}, "default"))
+    return policy or {}
+
+
 def header_operations(owner: Fields) -> dict[str, Any]:
     """``headers`` of a route or destination as the header fields that Envoy's Route and ClusterWeight share.
 

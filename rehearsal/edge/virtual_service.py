@@ -12,7 +12,7 @@ from rehearsal.edge.matches import route_matches
 from rehearsal.edge.mesh import Mesh
 from rehearsal.edge.names import ClusterName, service_of
 from rehearsal.edge.route_options import filter_options, header_operations, host_of, mirror_policies, retry_policy
-from rehearsal.edge.translation import Traffic
+from rehearsal.edge.translation import Route, Traffic, Translator
 
 _OPTIONS = ("name", "match", "headers", "fault", "corsPolicy")
 _FORWARDING = ("route", "rewrite", "timeout", "retries", "mirror", "mirrorPercentage", "mirrors")
@@ -23,10 +23,9 @@ _REDIRECT_CODES = {
     307: "TEMPORARY_REDIRECT",
     308: "PERMANENT_REDIRECT",
 }
-Route = dict[str, Any]
 
 
-class VirtualServiceTranslator:
+class VirtualServiceTranslator(Translator[Traffic]):
     """Translates ``networking.istio.io/v1`` VirtualServices; see ``translation.Translator``."""
 
     kind = "VirtualService"

@@ -13,6 +13,8 @@ from rehearsal.client import Informer, KubeClient, Object
 from rehearsal.edge.configuration import DESTINATION_RULES, TRANSLATORS, Configuration, Configurator, Observed, Problem
 from rehearsal.edge.envoy import keep_envoy
 from rehearsal.edge.publisher import Publisher, RefusedError
+from rehearsal.edge.status import StatusWriter
+from rehearsal.edge.translation import version_of
 from rehearsal.events import EventRecorder
 from rehearsal.world import NAMESPACE, World
 
@@ -23,13 +25,14 @@ _OPTIONAL_PATIENCE = 0.5
 
 
 class Edge:
-    """One edge: informers in, configurations out."""
+    """One edge, which users reach at ``address``: informers in, configurations and statuses out."""
 
-    def __init__(self, client: KubeClient, publisher: Publisher) -> None:
+    def __init__(self, client: KubeClient, publisher: Publisher, address: str) -> None:
         self._changed = asyncio.Event()
         self._publisher = publisher
-        self._configurator = Configurator(publisher.folder, NAMESPACE)
+        self._configurator = Configurator(publisher.folder, NAMESPACE, address)
         self.events = EventRecorder(client, "edge")
+        self.statuses = StatusWriter(client, self._remember)
         self._told: dict[tuple[str, str, str, str], str] = {}
 
         def informer(path: str) -> Informer:
@@ -39,7 +42,10 @@ class Edge:
         self._pods = informer("/api/v1/pods")
         self._slices = informer("/apis/discovery.k8s.io/v1/endpointslices")
         self._rules = informer(DESTINATION_RULES)
-        self._traffic = {translator.kind: informer(translator.collection) for translator in TRANSLATORS}
+        collections = {translator.kind: translator.collection for translator in TRANSLATORS}
+        for translator in TRANSLATORS:
+            collections |= translator.related
+        self._traffic = {kind: informer(path) for kind, path in collections.items()}
         self._optional = [self._rules, *self._traffic.values()]
         self.informers = [self._services, self._pods, self._slices, *self._optional]
 
@@ -86,12 +92,13 @@ class Edge:
             self._changed.set()
         else:
             self._configurator.accept(configuration)
+            self.statuses.submit(configuration.statuses)
             if changed:
                 log.debug("configuration in force %.1f ms after it was noticed", 1000 * (time.monotonic() - started))
 
     def _refused(self, configuration: Configuration, error: RefusedError) -> None:
         """Go back to the last good version of whatever changed, which is published in the next round."""
-        blamed = self._configurator.refuse(configuration)
+        blamed = self._configurator.refuse(configuration, str(error))
         log.error(
             "%s; taken back: %s", error, ", ".join("/".join(identity) for identity in blamed) or "nothing to blame"
         )
@@ -103,14 +110,18 @@ class Edge:
         if blamed:
             self._changed.set()
 
+    def _remember(self, item: Object) -> None:
+        self._traffic[item["kind"]].remember(item)
+
     def _tell(self, problem: Problem) -> None:
         """Log a problem and write an Event about it, once per version of the object."""
         item: Object = problem.item
         metadata = item["metadata"]
         key = (metadata.get("namespace", ""), metadata["name"], problem.reason, problem.message)
-        if self._told.get(key) == metadata.get("resourceVersion"):
+        version = version_of(item)
+        if self._told.get(key) == version:
             return
-        self._told[key] = metadata.get("resourceVersion", "")
+        self._told[key] = version
         log.warning("%s/%s: %s: %s", metadata.get("namespace", ""), metadata["name"], problem.reason, problem.message)
         if "kind" in item:
             self.events.record(item, problem.reason, problem.message, warning=True)
@@ -121,10 +132,11 @@ async def run(world: World, client: KubeClient) -> None:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
         publisher = Publisher(world.home / "envoy", world.edge_admin_url, session)
         publisher.prepare()
-        edge = Edge(client, publisher)
+        edge = Edge(client, publisher, world.host)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep_envoy(world, publisher))
             tasks.create_task(edge.events.run())
+            tasks.create_task(edge.statuses.run())
             for informer in edge.informers:
                 tasks.create_task(informer.run())
             tasks.create_task(edge.follow())
