@@ -14,10 +14,10 @@ from rehearsal import processes, prometheus
 from rehearsal.client import ApiError, KubeClient
 from rehearsal.load import read_report
 from rehearsal.state import Part, State
+from rehearsal.weights import READERS
 from rehearsal.world import NAMESPACE, World
 
 APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}"
-MESH = f"/apis/networking.istio.io/v1/namespaces/{NAMESPACE}"
 ENTRY = f"/api/v1/namespaces/{NAMESPACE}/services/claude-enhancer-service"
 MIB = 1024 * 1024
 UNREACHABLE = (ApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
@@ -140,21 +140,9 @@ async def _deployments(client: KubeClient) -> list[dict[str, Any]]:
 
 
 async def _routes(client: KubeClient) -> list[dict[str, Any]]:
-    listed = await client.get(f"{MESH}/virtualservices")
-    return [
-        {
-            "object": item["metadata"]["name"],
-            "route": route.get("name", f"#{index}"),
-            "weights": {_backend(entry): entry.get("weight", 100) for entry in route.get("route", [])},
-        }
-        for item in listed["items"]
-        for index, route in enumerate(item["spec"].get("http", []))
-    ]
-
-
-def _backend(entry: dict[str, Any]) -> str:
-    destination = entry["destination"]
-    return str(destination.get("subset") or destination["host"])
+    paths = [path.format(namespace=NAMESPACE) for path in READERS]
+    listed = await asyncio.gather(*(client.get(path) for path in paths))
+    return [row for found, read in zip(listed, READERS.values(), strict=True) for row in read(found["items"])]
 
 
 async def _entry(client: KubeClient) -> dict[str, str]:
@@ -195,7 +183,7 @@ def table(facts: dict[str, Any]) -> str:
         f"{facts['memory_bytes'] / MIB:.0f} MiB, {facts['home']}",
         _columns(["part", "pid", "processes", "MiB", "up"], [_part_row(part) for part in facts["parts"]]),
         _section(facts["deployments"], ["deployment", "version", "ready/desired"], _deployment_row),
-        _section(facts["routes"], ["route", "weights"], _route_row),
+        _section(facts["routes"], ["route", "kind", "weights"], _route_row),
         f"entry service selects {_pairs(facts['entry_selector'])}",
         "Prometheus targets up: " + _targets_text(facts["targets"]),
         "load: " + _load_text(facts["load"]),
@@ -226,7 +214,7 @@ def _deployment_row(entry: dict[str, Any]) -> list[str]:
 
 
 def _route_row(entry: dict[str, Any]) -> list[str]:
-    return [f"{entry['object']}/{entry['route']}", _pairs(entry["weights"])]
+    return [f"{entry['object']}/{entry['route'].lstrip('/')}", entry["kind"], _pairs(entry["weights"])]
 
 
 def _pairs(mapping: dict[str, Any]) -> str:

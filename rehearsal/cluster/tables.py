@@ -282,7 +282,7 @@ _COLUMNS: dict[str, list[Column]] = {
     "Ingress": [
         ("Class", "string", 0, _of("spec", "ingressClassName", _NONE)),
         ("Hosts", "string", 0, _hosts),
-        ("Address", "string", 0, lambda item: ""),
+        ("Address", "string", 0, lambda item: json_path(item, ".status.loadBalancer.ingress[*].ip") or ""),
         ("Ports", "string", 0, lambda item: "80, 443" if item["spec"].get("tls") else "80"),
     ],
     "Job": [

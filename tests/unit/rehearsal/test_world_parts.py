@@ -189,7 +189,14 @@ def test_the_table_tells_what_can_not_be_asked() -> None:
             "memory_bytes": 5 * MEBIBYTE,
             "parts": [{"name": "envoy", "pid": 7, "running": False, "memory_bytes": 0, "seconds": 0.0}],
             "deployments": unknown,
-            "routes": [{"object": "vs", "route": "default", "weights": {"stable": 95, "candidate": 5}}],
+            "routes": [
+                {
+                    "kind": "VirtualService",
+                    "object": "vs",
+                    "route": "default",
+                    "weights": {"stable": 95, "candidate": 5},
+                }
+            ],
             "entry_selector": {"version": "5.0"},
             "targets": {"app": {"up": 1, "all": 2}},
             "load": None,
