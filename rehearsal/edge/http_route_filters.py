@@ -38,7 +38,7 @@ def read_filters(owner: Fields, prefix: str, mirror: Callable[[Fields], ClusterN
     filters = Filters()
     for entry in owner.objects("filters"):
         kind = entry.string("type")
-        name = kind[:1].lower() + kind[1:]
+        name = "urlRewrite" if kind == "URLRewrite" else kind[:1].lower() + kind[1:]
         entry.only(("type", name))
         settings = entry.object(name)
         if kind in ("RequestHeaderModifier", "ResponseHeaderModifier"):

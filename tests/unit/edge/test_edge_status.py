@@ -1,0 +1,67 @@
+"""Conditions keep the time of their last change, and what is said already is not written again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rehearsal.edge.status import with_times
+from rehearsal.edge.translation import version_of
+from tests.unit.edge.edge_objects import split, virtual_service
+
+EARLIER, NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z"
+CONDITIONS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["Accepted", "ResolvedRefs", "Programmed"]),
+            "status": st.sampled_from(["True", "False"]),
+            "reason": st.sampled_from(["A", "B"]),
+        }
+    ),
+    unique_by=lambda condition: condition["type"],
+    max_size=3,
+)
+PARENTS = st.lists(
+    st.fixed_dictionaries(
+        {"parentRef": st.fixed_dictionaries({"name": st.sampled_from("abc")}), "conditions": CONDITIONS}
+    ),
+    unique_by=lambda parent: parent["parentRef"]["name"],
+    max_size=3,
+)
+
+
+def times(status: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[str, str]]:
+    return {
+        (parent["parentRef"]["name"], each["type"]): (each["status"], each["lastTransitionTime"])
+        for parent in status
+        for each in parent["conditions"]
+    }
+
+
+@given(parents=PARENTS)
+def test_what_is_said_already_stays_as_it_is(parents: list[dict[str, Any]]) -> None:
+    said = with_times(parents, None, EARLIER)
+    assert with_times(parents, said, NOW) == said
+
+
+@given(before=PARENTS, after=PARENTS)
+def test_a_time_changes_with_the_status_and_only_then(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
+    said = with_times(before, None, EARLIER)
+    known = times(said)
+    for place, (status, time) in times(with_times(after, said, NOW)).items():
+        unchanged = place in known and known[place][0] == status
+        assert time == (EARLIER if unchanged else NOW)
+
+
+def test_a_version_is_of_what_is_asked_and_not_of_its_status() -> None:
+    item = virtual_service(split(5), version="1")
+    same = virtual_service(split(5), version="2") | {"status": {"conditions": []}}
+    assert version_of(same) == version_of(item)
+    assert version_of(virtual_service(split(6))) != version_of(item)
+    annotated = virtual_service(split(5))
+    annotated["metadata"]["annotations"] = {"a": "b"}
+    assert version_of(annotated) != version_of(item)
