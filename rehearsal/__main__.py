@@ -141,6 +141,12 @@ def _add_load(commands: Commands, common: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sessions", type=int, default=0, metavar="N", help="users with cookies of their own (default: no cookies)"
     )
+    command.add_argument(
+        "--provider",
+        default=load.DEFAULT_PROVIDER,
+        metavar="NAME",
+        help="whose edge to send to, by the names in world.json; haproxy: both instances (default: %(default)s)",
+    )
     command.add_argument("--json", action="store_true", help="with --stop or --report: all numbers as JSON")
     action = command.add_mutually_exclusive_group()
     action.add_argument("--background", action="store_true", help="return at once; end it with load --stop")
@@ -221,13 +227,13 @@ def _fault(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace) -> int:
     world = load_world(options.name)
     if options.background:
-        load.start(world, options.rate, options.duration, options.sessions)
+        load.start(world, options.rate, options.duration, options.sessions, options.provider)
         print(f"Sending {options.rate} requests/s; end it with: python -m rehearsal load --stop --name {options.name}")
         return 0
     if options.stop:
         load.stop(world)
     elif not options.report:
-        load.foreground(world, options.rate, options.duration, options.sessions)
+        load.foreground(world, options.rate, options.duration, options.sessions, options.provider)
     counted = load.report(world)
     print(json.dumps(asdict(counted), indent=2) if options.json else load.text(counted))
     return 0

@@ -11,11 +11,12 @@ import hashlib
 import socket
 from pathlib import Path
 
+from rehearsal.haproxy.places import PORTS as HAPROXY_PORTS
 from rehearsal.world import World
 
 FIRST_BLOCK = 21
 LAST_BLOCK = 250
-SERVER_PORTS = (2379, 2380, 5432, 6443, 8000, 8001, 9090, 10250, 10255)
+SERVER_PORTS = (2379, 2380, 5432, 6443, 8000, 8001, *HAPROXY_PORTS, 9090, 10250, 10255)
 
 
 class NoBlockError(Exception):

@@ -32,6 +32,10 @@ POD_LABELS = {
 }
 # Envoy has hundreds of statistics per cluster; these are the ones that tell requests and their outcome.
 EDGE_METRICS = "envoy_cluster_upstream_rq.*|envoy_cluster_membership_.*|envoy_http_downstream_(rq|cx).*"
+HAPROXY_METRICS = (
+    "haproxy_(frontend_http_re.*|(backend|server)_(http_responses|retry_warnings|redispatch_warnings|connection_errors).*"
+    "|.*_weight)"
+)
 
 
 class PrometheusError(Exception):
@@ -46,6 +50,7 @@ def configuration(world: World) -> dict[str, Any]:
             *(_pod_job(world, name, port, path) for name, (port, path) in POD_JOBS.items()),
             _static_job("edge", world.edge_admin_url, "/stats/prometheus")
             | {"metric_relabel_configs": [_keep("__name__", EDGE_METRICS)]},
+            _haproxy_job(world),
             _static_job("node", f"http://{world.host}:{NODE_METRICS_PORT}", "/metrics"),
             _static_job("prometheus", world.prometheus_url, "/metrics")
             | {"metric_relabel_configs": [_keep("__name__", "process_.*|prometheus_tsdb_head_(series|samples).*")]},
@@ -72,6 +77,16 @@ def _static_job(name: str, url: str, path: str) -> dict[str, Any]:
         "job_name": name,
         "metrics_path": path,
         "static_configs": [{"targets": [url.removeprefix("http://")]}],
+    }
+
+
+def _haproxy_job(world: World) -> dict[str, Any]:
+    """Servers in maintenance stand for no pod."""
+    return {
+        "job_name": "haproxy",
+        "params": {"scope": ["frontend", "backend", "server"], "no-maint": [""]},
+        "static_configs": [{"targets": [instance.metrics for instance in world.haproxy]}],
+        "metric_relabel_configs": [_keep("__name__", HAPROXY_METRICS)],
     }
 
 

@@ -12,6 +12,7 @@ import psutil
 
 from rehearsal import processes, prometheus
 from rehearsal.client import ApiError, KubeClient
+from rehearsal.haproxy import report as haproxy
 from rehearsal.load import read_report
 from rehearsal.state import Part, State
 from rehearsal.weights import READERS
@@ -27,8 +28,12 @@ async def collect(world: World) -> dict[str, Any]:
     """Everything, as plain data. What can't be asked is ``{"error": why}`` in its place."""
     parts = parts_of(world.home)
     async with KubeClient.from_kubeconfig(world.kubeconfig, "rehearsal-status") as client:
-        deployments, routes, entry, targets = await asyncio.gather(
-            _try(_deployments(client)), _try(_routes(client)), _try(_entry(client)), _try(_targets(world))
+        deployments, routes, entry, targets, instances = await asyncio.gather(
+            _try(_deployments(client)),
+            _try(_routes(client)),
+            _try(_entry(client)),
+            _try(_targets(world)),
+            haproxy.weights(world),
         )
     return {
         "name": world.name,
@@ -38,6 +43,7 @@ async def collect(world: World) -> dict[str, Any]:
         "parts": parts,
         "deployments": deployments,
         "routes": routes,
+        "haproxy": instances,
         "entry_selector": entry,
         "targets": targets,
         "load": _load_report(world.home),
@@ -184,6 +190,7 @@ def table(facts: dict[str, Any]) -> str:
         _columns(["part", "pid", "processes", "MiB", "up"], [_part_row(part) for part in facts["parts"]]),
         _section(facts["deployments"], ["deployment", "version", "ready/desired"], _deployment_row),
         _section(facts["routes"], ["route", "kind", "weights"], _route_row),
+        _columns(["HAProxy", "map", "servers"], [_haproxy_row(entry) for entry in facts["haproxy"]]),
         f"entry service selects {_pairs(facts['entry_selector'])}",
         "Prometheus targets up: " + _targets_text(facts["targets"]),
         "load: " + _load_text(facts["load"]),
@@ -215,6 +222,12 @@ def _deployment_row(entry: dict[str, Any]) -> list[str]:
 
 def _route_row(entry: dict[str, Any]) -> list[str]:
     return [f"{entry['object']}/{entry['route'].lstrip('/')}", entry["kind"], _pairs(entry["weights"])]
+
+
+def _haproxy_row(entry: dict[str, Any]) -> list[str]:
+    if "error" in entry:
+        return [entry["name"], "-", entry["error"]]
+    return [entry["name"], str(entry["map"]), _pairs(entry["servers"])]
 
 
 def _pairs(mapping: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """The one process that holds a world together: starts its parts, waits until they serve, and takes them down.
 
 Run as ``python -m rehearsal.supervisor --home DIR``, which ``python -m rehearsal up`` does. API server, PostgreSQL and
-Prometheus are child processes; controllers, node, edge and discovery are tasks in this process, of which node and edge
-have child processes of their own.
+Prometheus and HAProxy are child processes; controllers, node, edge, discovery and HAProxy's feeder are tasks in this
+process, of which node and edge have child processes of their own. SIGHUP starts the HAProxy instances that have ended.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import aiohttp
 
 from rehearsal import controllers, discovery, edge, manifests, node, postgres, processes, prometheus
 from rehearsal.client import ApiError, KubeClient
+from rehearsal.haproxy import feeder, instances
+from rehearsal.haproxy.places import Instance
 from rehearsal.progress import Progress
 from rehearsal.state import Part, State
 from rehearsal.world import EDGE_HOSTNAME, NAMESPACE, World
@@ -39,6 +41,7 @@ TASKS: dict[str, Callable[[World, KubeClient], Awaitable[None]]] = {
     "node": node.run,
     "edge": edge.run,
     "discovery": discovery.run,
+    "haproxy-feeder": feeder.run,
 }
 
 
@@ -71,6 +74,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._start_ended_haproxy)
         self.state.save(self.world.home)
         stopping = asyncio.create_task(asked_to_stop.wait())
         try:
@@ -114,13 +118,14 @@ class Supervisor:
         database = asyncio.create_task(self._start_postgres())
         try:
             self._watch("prometheus", await prometheus.start(self.world), signal.SIGTERM)
+            await self._start_haproxy()
             await self._start_api_server()
             async with KubeClient.from_kubeconfig(self.world.kubeconfig, "rehearsal") as client:
                 await self._step("API server ready", self._api_ready(client))
             await self._start_cluster_tasks()
             await database
             await self._wait_serving()
-        except (postgres.PostgresError, prometheus.PrometheusError, ApiError, OSError) as error:
+        except (postgres.PostgresError, prometheus.PrometheusError, instances.HaproxyError, ApiError, OSError) as error:
             log.exception("the start failed")
             raise self._failed(str(error)) from error
         finally:
@@ -140,6 +145,21 @@ class Supervisor:
         server = await postgres.start(self.world, self.cache)
         self._watch("postgres", server, signal.SIGINT)
         await self._step("PostgreSQL ready", postgres.wait_ready(self.world))
+
+    async def _start_haproxy(self) -> None:
+        instances.prepare(self.world)
+        for instance in self.world.haproxy:
+            self._watch(instance.part, await instances.start(self.world, instance), signal.SIGTERM)
+
+    def _start_ended_haproxy(self) -> None:
+        for instance in self.world.haproxy:
+            part = self.state.parts.get(instance.part)
+            if part is not None and not part.running:
+                part.running = True
+                self._tasks.append(asyncio.create_task(self._start_again(instance)))
+
+    async def _start_again(self, instance: Instance) -> None:
+        self._watch(instance.part, await instances.start(self.world, instance), signal.SIGTERM)
 
     async def _start_api_server(self) -> None:
         command = [sys.executable, "-m", "rehearsal.cluster", "--home", str(self.world.home)]
@@ -204,7 +224,8 @@ class Supervisor:
         """Blue available, the edge answering, fresh samples of every pod."""
         await asyncio.gather(
             self._step(f"blue available ({self.blue_replicas} pods)", self._blue_available()),
-            self._step("edge answers", self._edge_answers()),
+            self._step("edge answers", self._answer([self.world.edge_url])),
+            self._step("HAProxy answers", self._answer(self.world.entries("haproxy"))),
             self._step("Prometheus scrapes the pods", self._pods_scraped()),
         )
 
@@ -216,10 +237,11 @@ class Supervisor:
                     return
                 await asyncio.sleep(2 * POLL)
 
-    async def _edge_answers(self) -> None:
+    async def _answer(self, urls: list[str]) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-            while not await _answers(session, f"{self.world.edge_url}/health", EDGE_HOSTNAME):
-                await asyncio.sleep(2 * POLL)
+            for url in urls:
+                while not await _answers(session, f"{url}/health", EDGE_HOSTNAME):
+                    await asyncio.sleep(2 * POLL)
 
     async def _pods_scraped(self) -> None:
         async with aiohttp.ClientSession() as session:

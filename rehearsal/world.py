@@ -12,6 +12,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rehearsal.haproxy import places
+
 NAMESPACE = "claude-enhancer"
 EDGE_HOSTNAME = "claude-enhancer.example.com"
 # Provider of traffic → host name under which the edge serves that provider's object.
@@ -60,6 +62,7 @@ class World:
             "api_url": self.api_url,
             "edge_url": self.edge_url,
             "edges": self.edges,
+            "haproxy": places.facts(self.home, self.host),
             "edge_admin_url": self.edge_admin_url,
             "prometheus_url": self.prometheus_url,
             "postgres_dsn": self.postgres_dsn,
@@ -98,7 +101,18 @@ class World:
     @property
     def edges(self) -> dict[str, dict[str, str]]:
         """Provider of traffic → where its users' requests enter: ``url``, and the ``host`` to ask for."""
-        return {provider: {"url": self.edge_url, "host": host} for provider, host in EDGE_HOSTS.items()}
+        edges = {provider: {"url": self.edge_url, "host": host} for provider, host in EDGE_HOSTS.items()}
+        return edges | {"haproxy": {"url": self.haproxy[0].url, "host": EDGE_HOSTNAME}}
+
+    def entries(self, provider: str) -> list[str]:
+        """Every URL at which the provider's users may come in. Raises KeyError for a provider there is no edge for."""
+        if provider == "haproxy":
+            return [instance.url for instance in self.haproxy]
+        return [self.edges[provider]["url"]]
+
+    @property
+    def haproxy(self) -> tuple[places.Instance, ...]:
+        return places.instances(self.home, self.host)
 
     @property
     def edge_admin_url(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rehearsal import claims, postgres, processes
 from rehearsal.cli import CommandError
+from rehearsal.haproxy import instances
 from rehearsal.state import State
 from rehearsal.world import World
 
@@ -37,6 +38,7 @@ def take_down(home: Path, keep: bool) -> bool:
     if sockets:
         raise CommandError(f"something of the world still listens on {', '.join(sockets)}")
     postgres.remove_remains(home)
+    instances.remove_remains(home)
     _close_pod_range(home)
     if not keep:
         _remove(home)

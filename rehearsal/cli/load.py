@@ -18,6 +18,7 @@ from rehearsal.world import World
 
 PATIENCE = 15.0
 A_DAY = 86_400.0
+DEFAULT_PROVIDER = "istio"
 
 
 def running(home: Path) -> Identity | None:
@@ -29,13 +30,17 @@ def running(home: Path) -> Identity | None:
     return identity if identity.alive() else None
 
 
-def start(world: World, rate: int, duration: float, sessions: int = 0) -> None:
-    """Begin load in the background. Raises CommandError while some runs already."""
+def start(world: World, rate: int, duration: float, sessions: int = 0, provider: str = DEFAULT_PROVIDER) -> None:
+    """Begin load on the provider's edge in the background.
+
+    Raises CommandError while some runs already, or when there is no such edge.
+    """
     if running(world.home) is not None:
         raise CommandError("load runs already; end it with: python -m rehearsal load --stop")
+    command = _command(world, rate, duration, sessions, provider)
     with (world.logs / "load.log").open("ab") as log:
         process = subprocess.Popen(
-            _command(world, rate, duration, sessions),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -47,10 +52,10 @@ def start(world: World, rate: int, duration: float, sessions: int = 0) -> None:
     _process_file(world.home).write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
 
 
-def foreground(world: World, rate: int, duration: float, sessions: int) -> None:
+def foreground(world: World, rate: int, duration: float, sessions: int, provider: str = DEFAULT_PROVIDER) -> None:
     """Run load until its time is over; an interrupt ends it early."""
     env = os.environ | {MARKER: str(world.home)}
-    process = subprocess.Popen(_command(world, rate, duration, sessions), cwd=REPOSITORY, env=env)
+    process = subprocess.Popen(_command(world, rate, duration, sessions, provider), cwd=REPOSITORY, env=env)
     while True:
         try:
             process.wait()
@@ -100,8 +105,12 @@ def _quantiles(latency: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in latency.items() if value is not None) or "none"
 
 
-def _command(world: World, rate: int, duration: float, sessions: int) -> list[str]:
+def _command(world: World, rate: int, duration: float, sessions: int, provider: str) -> list[str]:
+    edge = world.edges.get(provider)
+    if edge is None:
+        raise CommandError(f"no edge for the provider {provider!r}; there are: {', '.join(sorted(world.edges))}")
     options = [f"--home={world.home}", f"--rate={rate}", f"--duration={duration:g}", f"--sessions={sessions}"]
+    options += [f"--hostname={edge['host']}", *(f"--url={url}" for url in world.entries(provider))]
     return [sys.executable, "-m", "rehearsal.load", *options]
 
 

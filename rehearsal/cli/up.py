@@ -140,6 +140,7 @@ def facts(world: World) -> str:
             "",
             f"  edge        {world.edge_url}   (Host: {EDGE_HOSTNAME})",
             f"              curl -i -H 'Host: {EDGE_HOSTNAME}' {world.edge_url}/health",
+            f"  HAProxy     {'   '.join(world.entries('haproxy'))}",
             f"  Prometheus  {world.prometheus_url}",
             f"  database    {world.postgres_dsn}",
             f"  logs        {world.logs}",

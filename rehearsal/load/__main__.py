@@ -28,10 +28,9 @@ def main() -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    url = urlsplit(World.load(options.home).edge_url)
     load = Load(
         options.home,
-        (url.hostname or "", url.port or 80),
+        options.url or [_address(World.load(options.home).edge_url)],
         endless_mix(options.hostname),
         rate=options.rate,
         duration=options.duration,
@@ -43,12 +42,33 @@ async def _run(options: argparse.Namespace) -> None:
     await load.run()
 
 
+def _address(url: str) -> tuple[str, int]:
+    """Host and port of an ``http`` URL. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"{url!r} is not a URL like http://127.21.0.1:8000")
+    return parts.hostname, parts.port or 80
+
+
+def _url(text: str) -> tuple[str, int]:
+    try:
+        return _address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rehearsal.load", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="folder of the world; load.json is written there")
     parser.add_argument("--rate", type=float, default=300.0, help="requests per second (default %(default)s)")
     parser.add_argument("--duration", type=float, default=150.0, help="seconds to send for (default %(default)s)")
     parser.add_argument("--sessions", type=int, default=0, help="users with cookies of their own; 0 for no cookies")
+    parser.add_argument(
+        "--url",
+        type=_url,
+        action="append",
+        help="where to send; given several times, requests take turns (default: the world's Envoy)",
+    )
     parser.add_argument("--hostname", default=EDGE_HOSTNAME, help="Host header (default %(default)s)")
     options = parser.parse_args()
     if not 0 < options.rate <= _HIGHEST_RATE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ _LONGEST_NAP = 0.2
 class Load:
     """A load of ``rate`` requests per second for ``duration`` seconds, reported in the folder ``home``.
 
-    With ``sessions`` that many users take turns, each with its own cookies; with none no cookie is ever sent.
+    Requests take turns among ``addresses``. With ``sessions`` that many users take turns, each with its own cookies;
+    with none no cookie is ever sent.
     """
 
     def __init__(
         self,
         home: Path,
-        address: tuple[str, int],
+        addresses: Sequence[tuple[str, int]],
         requests: Iterator[Request],
         *,
         rate: float,
@@ -43,7 +44,8 @@ class Load:
         self._sessions = [Session() for _ in range(sessions)]
         self._turns = itertools.cycle(self._sessions) if sessions else itertools.repeat(None)
         self._recorder = Recorder()
-        self._pool = Pool(*address, on_end=self._recorder.note_end)
+        self._pools = [Pool(*address, on_end=self._recorder.note_end) for address in addresses]
+        self._next_pool = itertools.cycle(self._pools)
         self._stopping = asyncio.Event()
         self._started = 0.0
 
@@ -57,12 +59,13 @@ class Load:
         snapshots = asyncio.create_task(self._keep_snapshots())
         try:
             await self._send_all()
-            while self._pool.in_flight:
+            while self._in_flight:
                 await asyncio.sleep(0.01)
-                self._pool.expire(time.monotonic() - TIMEOUT)
+                self._expire()
         finally:
             snapshots.cancel()
-            self._pool.close()
+            for pool in self._pools:
+                pool.close()
             write_report(self._home, self.document(finished=True))
 
     async def _send_all(self) -> None:
@@ -83,13 +86,21 @@ class Load:
         began = time.monotonic()
         exchange = Exchange(request, wire, time.time(), began, session)
         self._recorder.note_sent(exchange, began - due)
-        self._pool.submit(exchange)
+        next(self._next_pool).submit(exchange)
+
+    @property
+    def _in_flight(self) -> int:
+        return sum(pool.in_flight for pool in self._pools)
+
+    def _expire(self) -> None:
+        for pool in self._pools:
+            pool.expire(time.monotonic() - TIMEOUT)
 
     async def _keep_snapshots(self) -> None:
         while True:
             write_report(self._home, self.document(finished=False))
             await asyncio.sleep(_SNAPSHOT_EVERY)
-            self._pool.expire(time.monotonic() - TIMEOUT)
+            self._expire()
 
     def document(self, *, finished: bool) -> dict[str, Any]:
         """The fields of ``report.LoadReport``."""
@@ -101,6 +112,6 @@ class Load:
             "updated": time.time(),
             "finished": finished,
             "cpu": time.process_time(),
-            "in_flight": self._pool.in_flight,
-            "reconnected": self._pool.reconnected,
+            "in_flight": self._in_flight,
+            "reconnected": sum(pool.reconnected for pool in self._pools),
         } | self._recorder.document()

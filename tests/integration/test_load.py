@@ -78,7 +78,7 @@ def run_load(
         if handler is None:
             server.close()
             await server.wait_closed()
-        await Load(home, (ADDRESS, port), requests, rate=rate, duration=duration, sessions=sessions).run()
+        await Load(home, [(ADDRESS, port)], requests, rate=rate, duration=duration, sessions=sessions).run()
         server.close()
 
     asyncio.run(run())

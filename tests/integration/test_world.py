@@ -87,14 +87,16 @@ def test_the_entry_service_can_be_asked_by_its_name(world: World) -> None:  # no
 def test_status_tells_all_there_is(world: World) -> None:  # noqa: F811
     facts = _status(world)
     names = {part["name"] for part in facts["parts"]}  # type: ignore[attr-defined]
-    assert {"supervisor", "api-server", "postgres", "prometheus", "envoy"} <= names
+    assert {"supervisor", "api-server", "postgres", "prometheus", "envoy", "haproxy-a", "haproxy-b"} <= names
     assert facts["deployments"] == [
         {"name": "claude-enhancer-blue", "version": "5.0", "desired": 2, "ready": 2, "available": 2}
     ]
     weights = [route["weights"] for route in facts["routes"]]  # type: ignore[attr-defined]
     assert weights.count({"stable": 100, "candidate": 0}) == 4
+    side_weights = {"stable": 200, "candidate": 0}
+    assert facts["haproxy"] == [{"name": name, "map": 0, "servers": side_weights} for name in ("a", "b")]
     assert facts["entry_selector"] == {"app": "claude-enhancer", "version": "5.0"}
-    everything = {"agents": 2, "app": 2, "edge": 1, "node": 1, "prometheus": 1, "workflow": 2}
+    everything = {"agents": 2, "app": 2, "edge": 1, "haproxy": 2, "node": 1, "prometheus": 1, "workflow": 2}
     # One scrape may come too late on a busy machine; the next one, a second later, tells what is so.
     deadline = time.monotonic() + 15
     while (up := _targets_up(world)) != everything and time.monotonic() < deadline:

@@ -197,6 +197,10 @@ def test_the_table_tells_what_can_not_be_asked() -> None:
                     "weights": {"stable": 95, "candidate": 5},
                 }
             ],
+            "haproxy": [
+                {"name": "a", "map": 20, "servers": {"stable": 300, "candidate": 75}},
+                {"name": "b", "error": "connection refused"},
+            ],
             "entry_selector": {"version": "5.0"},
             "targets": {"app": {"up": 1, "all": 2}},
             "load": None,
@@ -205,4 +209,6 @@ def test_the_table_tells_what_can_not_be_asked() -> None:
     assert "unit: not running, 5 MiB" in text
     assert "deployments: connection refused" in text
     assert "stable=95 candidate=5" in text
+    assert "a        20   stable=300 candidate=75" in text
+    assert "b        -    connection refused" in text
     assert "app 1/2" in text
