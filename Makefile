@@ -1,6 +1,7 @@
 # The first run of any target sets up what it needs; see scripts/setup.
 #   make rehearsal                 a whole release 5.0 -> 5.1 in the rehearsal cluster
 #   make rehearsal FAULT=errors    a bad one, taken back by itself (errors, latency, agents, crash)
+#   make rehearsal PROVIDER=haproxy   through another edge (gateway_api, nginx_ingress, openshift_route, service)
 #   make test                      every check and test
 #   make cluster / cluster-down    the rehearsal cluster, to try things in
 SHELL := /bin/bash
@@ -13,6 +14,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 
 FAULT ?=
+PROVIDER ?= istio
 NAME ?= rehearsal
 # Options handed on, e.g. make rehearsal OPTIONS="-e release_green_replicas=4".
 OPTIONS ?=
@@ -29,7 +31,7 @@ $(VENV)/.ready: requirements/dev.lock scripts/setup
 setup: $(VENV)/.ready
 
 rehearsal: setup
-	@PYTHONPATH=build/collections $(PYTHON_IN) -m scripts.rehearse $(if $(FAULT),--fault $(FAULT)) -- $(OPTIONS)
+	@PYTHONPATH=build/collections $(PYTHON_IN) -m scripts.rehearse --provider $(PROVIDER) $(if $(FAULT),--fault $(FAULT)) -- $(OPTIONS)
 
 cluster: setup
 	@$(PYTHON_IN) -m rehearsal up --name $(NAME) $(OPTIONS)

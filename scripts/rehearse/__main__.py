@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import PROVIDERS
 from rehearsal import faults
 from rehearsal.cli import REPOSITORY, CommandError, home_of
 from rehearsal.cli import load as steady_load
@@ -38,7 +39,7 @@ def main() -> int:
     try:
         world = up(options.name, options.blue_replicas, options.block, keep=False)
         try:
-            return asyncio.run(rehearse(world, options.fault, options.handed_on))
+            return asyncio.run(rehearse(world, options.provider, options.fault, options.handed_on))
         finally:
             if not options.keep:
                 take_down(home_of(options.name), keep=False)
@@ -54,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m scripts.rehearse", description=__doc__)
     found.add_argument("--name", default="release", help="name of the world (default: release)")
     found.add_argument("--fault", choices=sorted(FAULTS), help="break the candidate at its first weight")
+    found.add_argument(
+        "--provider", choices=PROVIDERS, default="istio", help="what carries the weight (default: istio)"
+    )
     found.add_argument("--blue-replicas", type=int, default=10, help="pods of 5.0 (default: 10)")
     found.add_argument("--block", type=int, default=21, help="first loopback block 127.N to try (default: 21)")
     found.add_argument("--keep", action="store_true", help="leave the world up afterwards")
@@ -61,12 +65,12 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-async def rehearse(world: World, fault: str | None, handed_on: list[str]) -> int:
+async def rehearse(world: World, provider: str, fault: str | None, handed_on: list[str]) -> int:
     """The release, under load; prints the verdict and keeps the record. Returns the exit status."""
-    steady_load.start(world, LOAD_RATE, LOAD_DURATION)
+    steady_load.start(world, LOAD_RATE, LOAD_DURATION, provider=provider)
     breaking = asyncio.create_task(break_candidate(world, fault)) if fault else None
     try:
-        deploy_exit = await deploy(world, handed_on)
+        deploy_exit = await deploy(world, ["-e", f"rehearsal_provider={provider}", *handed_on])
         await asyncio.sleep(LOAD_TAIL)
     finally:
         if breaking is not None and not breaking.done():
@@ -81,7 +85,7 @@ async def rehearse(world: World, fault: str | None, handed_on: list[str]) -> int
         deploy_exit=deploy_exit,
         journal=journal,
         load=read_report(world.home),
-        world=await cluster.left_behind(world),
+        world=await cluster.left_behind(world, journal["plan"]["release_traffic"]),
         fault=fault,
         fault_at=breaking.result() if breaking is not None and breaking.done() and not breaking.cancelled() else None,
     )

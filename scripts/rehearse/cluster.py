@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import from_data, whole
-from rehearsal.client import Informer, KubeClient
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
+from rehearsal.client import KubeClient
 from rehearsal.world import NAMESPACE
 from rehearsal.world import World as RehearsalWorld
 from scripts.rehearse.verdict import World
@@ -16,45 +18,34 @@ CORE = f"/api/v1/namespaces/{NAMESPACE}"
 APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}"
 NAME = "claude-enhancer"
 JOURNAL = f"{NAME}-release-journal"
+_POLL = 0.2
 
 
-def candidate_weights(virtual_service: dict[str, Any]) -> dict[str, int]:
-    """Weight of the candidate in each route that has both sides."""
-    weights = {}
-    for number, route in enumerate(virtual_service["spec"]["http"]):
-        sides = {entry["destination"].get("subset"): entry.get("weight", 0) for entry in route.get("route", [])}
-        if {"stable", "candidate"} <= set(sides):
-            weights[route.get("name", str(number))] = sides["candidate"]
-    return weights
+def candidate_weights(world: RehearsalWorld, traffic: dict[str, Any]) -> dict[str, int]:
+    """Weight of the candidate in each weighted route of what carries the weight, the release's own words for it."""
+    cluster = Cluster.from_options({"kubeconfig": str(world.kubeconfig)})
+    return {route.route: route.weight for route in open_provider(traffic["provider"], cluster, traffic).read().routes}
 
 
 async def wait_for_weight(world: RehearsalWorld) -> int:
     """Wait until the candidate has weight on every weighted route; that weight."""
-    reached: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    while True:
+        journal = await read_journal(world)
+        if journal is not None:
+            weights = await asyncio.to_thread(candidate_weights, world, journal["plan"]["release_traffic"])
+            if len(set(weights.values())) == 1 and any(weights.values()):
+                return next(iter(weights.values()))
+        await asyncio.sleep(_POLL)
 
-    def look(_kind: str, virtual_service: dict[str, Any]) -> None:
-        weights = set(candidate_weights(virtual_service).values())
-        if len(weights) == 1 and weights != {0} and not reached.done():
-            reached.set_result(weights.pop())
 
+async def left_behind(world: RehearsalWorld, traffic: dict[str, Any]) -> World:
+    """How the cluster stands now; ``traffic`` is what carried the weight."""
     async with KubeClient.from_kubeconfig(world.kubeconfig, "rehearse") as client:
-        path = f"{MESH}/virtualservices"
-        watching = asyncio.create_task(Informer(client, path, look, fieldSelector=f"metadata.name={NAME}").run())
-        try:
-            return await reached
-        finally:
-            watching.cancel()
-
-
-async def left_behind(world: RehearsalWorld) -> World:
-    """How the cluster stands now."""
-    async with KubeClient.from_kubeconfig(world.kubeconfig, "rehearse") as client:
-        virtual_service = await client.get(f"{MESH}/virtualservices/{NAME}")
         entry = await client.get(f"{CORE}/services/{NAME}-service")
         deployments = await client.get(f"{APPS}/deployments")
         config_maps = await client.get(f"{CORE}/configmaps")
     return World(
-        weights=candidate_weights(virtual_service),
+        weights=await asyncio.to_thread(candidate_weights, world, traffic),
         entry_version=entry["spec"]["selector"].get("version", ""),
         replicas={item["metadata"]["name"]: item["spec"].get("replicas", 1) for item in deployments["items"]},
         config_maps={item["metadata"]["name"] for item in config_maps["items"]},

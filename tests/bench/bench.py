@@ -1,4 +1,4 @@
-"""``make bench``: how fast weights move, and how many API calls a release makes, all on one world in one go."""
+"""``make bench``: how fast weights move and come back, and what calls a release makes, on one world in one go."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import PROVIDERS
 from rehearsal.cli import REPOSITORY, CommandError, home_of
 from rehearsal.cli import load as steady_load
 from rehearsal.cli.down import take_down
@@ -21,13 +22,16 @@ from tests.bench import measure, report
 from tests.bench.calls import Span, per_span
 from tests.bench.figures import Measurements
 from tests.bench.machine import Machine
+from tests.bench.matrix import Matrix
 from tests.bench.playbook import BenchError
+from tests.bench.rollbacks import STAGES
 from tests.bench.stand import Stand
 
 LOAD_RATE = 300
 # The load ends by itself, whatever becomes of the bench.
 LOAD_DURATION = 900.0
 RESULT = REPOSITORY / "build" / "bench.json"
+PARTS = ("speed", "rollbacks")
 TIMES = [measure.FLOOR, *measure.ROLLBACK, *measure.BREACH]
 
 
@@ -48,7 +52,6 @@ class Bench:
     def run(self) -> None:
         """Measure everything; what can't be measured is noted, and the rest goes on."""
         self.say(f"load of {LOAD_RATE} requests/s is on")
-        measure.set_up(self.stand)
         self._repeat("rollback", [measure.FLOOR, *measure.ROLLBACK], self._rollback)
         try:
             measure.stage_one(self.stand)
@@ -129,8 +132,6 @@ class Bench:
         """Everything found, ready for JSON; times in seconds."""
         load = read_report(self.stand.world.home)
         return {
-            "runs": self.runs,
-            "seconds": time.monotonic() - self._began,
             "load": {"rate": load.rate, "sent": load.sent, "failed": load.failed, "lost": load.lost},
             "measurements": [one.document() for one in self.found.all()],
             "weight_change_calls": self.calls,
@@ -138,7 +139,6 @@ class Bench:
                 {"name": span.name, "seconds": span.ended - span.began, "calls": counts}
                 for span, counts in self.release
             ],
-            "problems": self.problems(),
         }
 
     def lines(self) -> list[str]:
@@ -148,7 +148,12 @@ class Bench:
         compared = [self.found[name] for name in (measure.FLOOR, *measure.ROLLBACK)]
         others = [self.found[name] for name in measure.BREACH]
         release = report.releases(self.release) if self.release else ["API calls of one release: FAILED"]
-        parts = [report.times(compared, others), report.changes(changes, change_floor), release]
+        load = read_report(self.stand.world.home)
+        told = (
+            f"load of {load.rate:g} requests/s: {load.sent} sent, {load.failed} failed, those of the injected faults "
+            f"included, {load.lost} lost"
+        )
+        parts = [report.times(compared, others), report.changes(changes, change_floor), release, [told]]
         return [line for part in parts for line in [*part, ""]]
 
 
@@ -157,16 +162,12 @@ def main() -> int:
     options = parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     machine = Machine.look()
-    began = datetime.now(UTC)
+    began, clock = datetime.now(UTC), time.monotonic()
     print(machine.text(), flush=True)
     try:
         world = up(options.name, options.blue_replicas, options.block, keep=False)
         try:
-            steady_load.start(world, LOAD_RATE, LOAD_DURATION)
-            bench = Bench(Stand(world), options.runs)
-            bench.run()
-            steady_load.stop(world)
-            document = {"began": began.isoformat(), "machine": machine.document()} | bench.document()
+            document, told, problems = measured(Stand(world), options)
         finally:
             take_down(home_of(options.name), keep=False)
     except (BenchError, CommandError) as error:
@@ -174,33 +175,53 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    show(bench, machine, document)
-    return 1 if bench.problems() else 0
-
-
-def show(bench: Bench, machine: Machine, document: dict[str, Any]) -> None:
-    """Keep the record and print it."""
+    seconds = time.monotonic() - clock
+    head = {"began": began.isoformat(), "machine": machine.document(), "seconds": seconds, "problems": problems}
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(document, indent=2) + "\n")
-    load = document["load"]
+    RESULT.write_text(json.dumps(head | document, indent=2) + "\n")
     print()
-    print("\n".join(bench.lines()))
-    print("\n".join(report.definitions()))
-    print()
-    print(machine.text())
-    print(
-        f"load of {load['rate']:g} requests/s: {load['sent']} sent, {load['failed']} failed, those of the injected "
-        f"faults included, {load['lost']} lost"
-    )
-    print(f"{document['seconds']:.0f} s in all; every value is in {RESULT.relative_to(REPOSITORY)}")
-    for problem in document["problems"]:
+    print("\n".join([*told, *report.definitions(), "", machine.text()]))
+    print(f"{seconds:.0f} s in all; every value is in {RESULT.relative_to(REPOSITORY)}")
+    for problem in problems:
         print(f"PROBLEM: {problem}")
+    return 1 if problems else 0
+
+
+def measured(stand: Stand, options: argparse.Namespace) -> tuple[dict[str, Any], list[str], list[str]]:
+    """What the chosen parts found: for the record, for people, and why it isn't whole."""
+    document: dict[str, Any] = {"runs": options.runs}
+    told: list[str] = []
+    problems: list[str] = []
+    steady_load.start(stand.world, LOAD_RATE, LOAD_DURATION)
+    bench = Bench(stand, options.runs)
+    measure.set_up(stand)
+    if "speed" in options.parts:
+        bench.run()
+        document |= bench.document()
+        told += bench.lines()
+        problems += bench.problems()
+    steady_load.stop(stand.world)
+    if "rollbacks" in options.parts:
+        matrix = Matrix(stand, options.runs, options.providers, options.stages, options.peer_stages)
+        matrix.run(bench.say)
+        document["matrix"] = matrix.document()
+        told += matrix.lines()
+        problems += matrix.problems
+    return document, told, problems
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m tests.bench.bench", description=__doc__)
-    found.add_argument("--runs", type=int, default=5, help="how often each thing is measured (default: 5)")
+    found.add_argument("--runs", type=int, default=10, help="how often each thing is measured (default: 10)")
+    found.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
+    found.add_argument(
+        "--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS, help="to go back through (default: all)"
+    )
+    found.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="to go back from (default: all)")
+    found.add_argument(
+        "--peer-stages", nargs="+", choices=STAGES, default=STAGES, help="stages the peers go back from (default: all)"
+    )
     found.add_argument("--name", default="bench", help="name of the world (default: bench)")
     found.add_argument("--blue-replicas", type=int, default=6, help="pods of 5.0 (default: 6)")
     found.add_argument("--block", type=int, default=61, help="first loopback block 127.N to try (default: 61)")
