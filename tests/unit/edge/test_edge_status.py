@@ -27,12 +27,12 @@ PARENTS = st.lists(
     st.fixed_dictionaries(
         {"parentRef": st.fixed_dictionaries({"name": st.sampled_from("abc")}), "conditions": CONDITIONS}
     ),
-    unique_by=lambda parent: parent["parentRef"]["name"],
+    unique_by=lambda parent: str(parent["parentRef"]),
     max_size=3,
 )
 
 
-def times(status: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[str, str]]:
+def times(status: Any) -> dict[tuple[str, str], tuple[str, str]]:
     return {
         (parent["parentRef"]["name"], each["type"]): (each["status"], each["lastTransitionTime"])
         for parent in status
