@@ -111,7 +111,8 @@ _PATCH_TYPES: dict[str, str] = {
 _FILES = {"ca_cert": "ssl_ca_cert", "client_cert": "cert_file", "client_key": "key_file"}
 _FIELD_MANAGER = "claude-enhancer-rollout"
 _BUSY = frozenset({429, 502, 503, 504})
-_REPEATABLE = frozenset({"GET", "PATCH"})
+# A DELETE that was done before its answer got lost is told as 404, which says the same.
+_REPEATABLE = frozenset({"GET", "PATCH", "DELETE"})
 _RETRY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 

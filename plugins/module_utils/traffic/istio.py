@@ -19,7 +19,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
     virtual_service,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import Standing, standing
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, NotFoundError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import backend
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     Backend,
@@ -38,6 +38,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.is
     operations,
     weighted_routes,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.served import read_newest
 
 _WEIGHT_FIELDS = (("spec", "http"),)
 _API_VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3")
@@ -130,26 +131,11 @@ class IstioProvider:
     def _read_object(self) -> dict[str, t.Any]:
         """The VirtualService in the API version asked for, else in the newest that the cluster serves."""
         versions = [self._api_version] if self._api_version else list(_API_VERSIONS)
-        for api_version in versions:
-            try:
-                found = self.cluster.get(virtual_service(self.namespace, self._name, api_version))
-            except NotFoundError as error:
-                if error.served:
-                    raise NotFoundError(
-                        f"name: there is no VirtualService {self._name} in namespace {self.namespace}; "
-                        "apply it before its weight is set",
-                        status=error.status,
-                        reason=error.reason,
-                    ) from error
-            else:
-                self._api_version = api_version
-                return found
-        raise NotFoundError(
-            f"provider: the cluster {self.cluster.server} doesn't serve VirtualService of {' or '.join(versions)}; "
-            "is Istio installed there, and is api_version right?",
-            status=404,
-            served=False,
-        )
+        refs = [virtual_service(self.namespace, self._name, version) for version in versions]
+        question = "is Istio installed there, and is api_version right?"
+        ref, found = read_newest(self.cluster.get, refs, self.cluster.server, question)
+        self._api_version = ref.api_version
+        return found
 
     def _ref(self) -> Ref:
         return virtual_service(self.namespace, self._name, self._api_version)
