@@ -41,7 +41,7 @@ frontend users
     http-request disable-l7-retry unless METH_GET
     http-request set-var(txn.draw) rand(100)
     http-request set-var(txn.draw) req.cook(claude-session),xxh32,mod(100) if {{ req.cook(claude-session) -m found }}
-    http-request set-var(txn.weight) str({key}),map_str_int({map_file},0)
+    http-request set-var(txn.weight) {weight}
     use_backend {candidate} if {{ req.hdr(x-canary-user) -m str true }}
     use_backend {candidate} if {{ var(txn.draw),sub(txn.weight) lt 0 }}
     default_backend {stable}
@@ -79,13 +79,12 @@ def configuration(instance: Instance, map_file: Path) -> str:
         users=_bind(instance.url),
         weighted_bind=_bind(instance.servers_url),
         metrics=instance.metrics,
-        key=KEY,
-        map_file=_quoted(map_file),
+        weight=_weight(map_file),
         stable=STABLE,
         candidate=CANDIDATE,
         weighted=WEIGHTED,
     )
-    process = _PROCESS.format(socket=_quoted(instance.socket), address=instance.address)
+    process = _PROCESS.format(socket=_quoted(str(instance.socket)), address=instance.address)
     return process + frontends + "".join(map(_side_backend, SIDES)) + _weighted_backend()
 
 
@@ -93,9 +92,14 @@ def _bind(url: str) -> str:
     return url.removeprefix("http://")
 
 
-def _quoted(path: Path) -> str:
+def _weight(map_file: Path) -> str:
+    """The expression for the weight; quoted twice, because arguments of a converter have quotes of their own."""
+    return _quoted(f"str({KEY}),map_str_int({_quoted(str(map_file))},0)")
+
+
+def _quoted(text: str) -> str:
     """Strong quotes: a path may hold what HAProxy would read as a comment, a variable or the end of a word."""
-    return "'" + str(path).replace("'", "'\\''") + "'"
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _side_backend(side: str) -> str:
