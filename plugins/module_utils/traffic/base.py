@@ -117,9 +117,12 @@ class Backend:
 
 @dataclasses.dataclass(frozen=True)
 class Stickiness:
-    """Whether a user stays on the side they were given while the weight grows, and by what (or why not)."""
+    """Whether a user stays on the side they were given while the weight grows, and by what (or why not).
 
-    kept: bool
+    ``kept`` is None where that can't be told from outside.
+    """
+
+    kept: bool | None
     how: str
 
 

@@ -98,9 +98,28 @@ def option_problems(given: Options) -> list[str]:
     ]
     for side in ("stable", "candidate"):
         problems += _side_problems(side, given.get(side), provider, needs)
+    if provider == "haproxy" and not problems:
+        problems += _haproxy_problems(given)
     if not problems and given["stable"] == given["candidate"]:
         problems.append("candidate: is the same destination as stable; the two sides must differ")
     return problems
+
+
+def _haproxy_problems(given: Options) -> t.Iterator[str]:
+    own = given.get("haproxy") or {}
+    if not isinstance(own, t.Mapping):
+        return  # its type is judged with those of all options
+    split = own.get("split") or "map"
+    if not own.get("instances"):
+        yield "haproxy.instances: is missing; name the runtime API of each instance"
+    if split == "map" and not own.get("map"):
+        yield "haproxy.map: is missing; haproxy.split=map needs the map file as HAProxy's configuration names it"
+    needed, useless = ("host", "servers") if split == "map" else ("servers", "host")
+    for side in ("stable", "candidate"):
+        if not given[side].get(needed):
+            yield f"{side}.{needed}: is missing; haproxy.split={split} needs it"
+        if given[side].get(useless):
+            yield f"{side}.{useless}: means nothing to haproxy.split={split}; leave it out"
 
 
 def _side_problems(side: str, given: t.Any, provider: str, needs: Needs) -> t.Iterator[str]:
