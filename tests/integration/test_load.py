@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -59,9 +59,9 @@ def closing_after(answers: int, last: bytes = b"") -> Handler:
 
 def run_load(
     home: Path, handler: Handler | None, requests: Iterator[Request], *, rate: float = 100, duration: float = 0.5,
-    sessions: int = 0,
+    sessions: int = 0, others: Sequence[tuple[str, int]] = (),
 ) -> LoadReport:  # fmt: skip
-    """Put a load on ``handler`` (on nothing where None) and read its report."""
+    """Put a load on ``handler`` (on nothing where None) and on ``others`` in turns, and read its report."""
 
     async def quiet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert handler is not None
@@ -78,7 +78,7 @@ def run_load(
         if handler is None:
             server.close()
             await server.wait_closed()
-        await Load(home, [(ADDRESS, port)], requests, rate=rate, duration=duration, sessions=sessions).run()
+        await Load(home, [(ADDRESS, port), *others], requests, rate=rate, duration=duration, sessions=sessions).run()
         server.close()
 
     asyncio.run(run())
@@ -95,6 +95,12 @@ def run_load(
 def endless(method: str) -> Iterator[Request]:
     while True:
         yield request(method, "/", "example.com", {"a": 1} if method == "POST" else None)
+
+
+def test_addresses_take_turns(tmp_path: Path) -> None:
+    report = run_load(tmp_path, answering(lambda _: OK), endless("GET"), others=[(ADDRESS, 9)])
+    assert (report.sent, report.answered, report.lost) == (50, 25, 25)
+    assert {failure["error"].partition(":")[0] for failure in report.failures} == {"no connection"}
 
 
 def test_every_answer_is_counted_by_its_version(tmp_path: Path) -> None:
@@ -206,7 +212,9 @@ def test_the_command_ends_in_good_order_on_sigterm(tmp_path: Path) -> None:
     assert f"sent {report.sent}, failed {report.sent}" in output
 
 
-@pytest.mark.parametrize("options", [["--rate", "0"], ["--duration", "-1"], ["--sessions", "-1"], []])
+@pytest.mark.parametrize(
+    "options", [["--rate", "0"], ["--duration", "-1"], ["--sessions", "-1"], ["--url", "ftp://x"], []]
+)
 def test_wrong_options_are_refused_by_name(tmp_path: Path, options: list[str]) -> None:
     command = [sys.executable, "-m", "rehearsal.load", "--home", str(tmp_path), *options]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=20, check=False)
