@@ -23,12 +23,18 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.ba
     TrafficState,
     check_weight,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.gateway_api import GatewayApiProvider
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.guard import (
     Limits,
     findings,
     way_back_findings,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.haproxy import HaproxyProvider
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.istio import IstioProvider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.nginx_ingress import NginxIngressProvider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.openshift_route import (
+    OpenshiftRouteProvider,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.options import (
     PROVIDERS,
     TRAFFIC_ARGUMENTS,
@@ -51,7 +57,13 @@ __all__ = [
     "set_weight",
 ]
 
-_OPEN: dict[str, t.Callable[[Cluster, t.Mapping[str, t.Any]], TrafficProvider]] = {"istio": IstioProvider}
+_OPEN: dict[str, t.Callable[[Cluster, t.Mapping[str, t.Any]], TrafficProvider]] = {
+    "gateway_api": GatewayApiProvider,
+    "haproxy": HaproxyProvider,
+    "istio": IstioProvider,
+    "nginx_ingress": NginxIngressProvider,
+    "openshift_route": OpenshiftRouteProvider,
+}
 _ATTEMPTS = 5
 
 
