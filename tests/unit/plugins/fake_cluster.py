@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import typing as t
 
 import jsonpatch
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
+    ConflictError,
     ForbiddenError,
     NotFoundError,
 )
@@ -65,18 +67,49 @@ class FakeCluster:
             and wanted <= body["metadata"].get("labels", {}).items()
         ]
 
+    def create(self, ref: Ref, body: dict[str, t.Any]) -> dict[str, t.Any]:
+        self._disturb()
+        ref = dataclasses.replace(ref, name=body["metadata"]["name"])  # as the API, which is sent no name but this
+        self._count(ref)
+        if _key(ref) in self._objects:
+            raise ConflictError(f"{ref} already exists", status=409, reason="AlreadyExists")
+        made = copy.deepcopy(body)
+        made["metadata"]["uid"] = f"uid-{self._version}"
+        return self._write(ref, made)
+
+    def replace(self, ref: Ref, body: dict[str, t.Any]) -> dict[str, t.Any]:
+        self._disturb()
+        version = self.get(ref)["metadata"]["resourceVersion"]
+        if body["metadata"].get("resourceVersion", version) != version:
+            raise ConflictError(f"{ref} has been modified", status=409, reason="Conflict")
+        return self._write(ref, body)
+
+    def delete(self, ref: Ref) -> dict[str, t.Any]:
+        self._disturb()
+        self.get(ref)
+        self.writes += 1
+        if not self.dry_run:
+            del self._objects[_key(ref)]
+        return {"kind": "Status", "status": "Success"}
+
     def patch(self, ref: Ref, body: t.Any, kind: str = "merge") -> dict[str, t.Any]:
         assert kind == "json"
-        if self.before_write:
-            action, self.before_write = self.before_write, None
-            action()
+        self._disturb()
         current = self.get(ref)
         try:
             changed = jsonpatch.apply_patch(current, body)
         except jsonpatch.JsonPatchException as error:
             raise ClusterError("the server rejected our request", status=422, reason="Invalid") from error
+        return self._write(ref, changed)
+
+    def _disturb(self) -> None:
+        if self.before_write:
+            action, self.before_write = self.before_write, None
+            action()
+
+    def _write(self, ref: Ref, body: dict[str, t.Any]) -> dict[str, t.Any]:
         self.writes += 1
-        return changed if self.dry_run else self.put(ref, changed)
+        return body if self.dry_run else self.put(ref, body)
 
     def _count(self, ref: Ref) -> None:
         self.calls += 1
