@@ -114,7 +114,7 @@ def test_status_as_a_table(world: World) -> None:  # noqa: F811
     code, text = _on(world, "status")
     assert code == 0
     assert re.search(r"claude-enhancer-blue +5\.0 +2/2", text)
-    assert re.search(r"claude-enhancer/default +stable=100 candidate=0", text)
+    assert re.search(r"claude-enhancer/default +VirtualService +stable=100 candidate=0", text)
 
 
 def test_a_second_up_finds_the_world_up_already(world: World) -> None:  # noqa: F811
