@@ -63,21 +63,35 @@ class Publisher:
     async def publish(self, configuration: Configuration) -> bool:
         """Bring Envoy to ``configuration``; returns whether anything had to change.
 
-        Endpoints go first, so that a pod on its way out gets no more requests. Clusters are added before the routes
-        that name them and removed after the last one that did. Raises RefusedError when Envoy keeps its old routes
-        or clusters, TimeoutError or aiohttp.ClientError when it doesn't say.
+        Endpoints go first, so that a pod on its way out gets no more requests; but a cluster that has none left stays
+        as it is until the routes had the chance to turn away from it. Clusters are added before the routes that name
+        them and removed after the last one that did. Raises RefusedError when Envoy keeps its old routes or clusters,
+        TimeoutError or aiohttp.ClientError when it doesn't say.
         """
-        changed = self._write_endpoints(configuration.endpoints)
+        filled = {name: each for name, each in configuration.endpoints.items() if each["endpoints"]}
+        changed = self._write_endpoints(filled)
+        try:
+            changed |= await self._bring_up_to(configuration)
+        finally:
+            changed |= self._write_endpoints(configuration.endpoints)
+        if configuration.clusters != self._clusters:
+            await self._bring_clusters(configuration.clusters)
+            self._forget_endpoints(configuration.clusters)
+            changed = True
+        return changed
+
+    async def _bring_up_to(self, configuration: Configuration) -> bool:
+        """Add clusters, then change routes; returns whether anything had to."""
+        changed = False
         wider = {**self._clusters, **configuration.clusters}
         if wider != self._clusters:
+            # A new cluster is warm only once it was told its endpoints, even if there are none.
+            new = configuration.clusters.keys() - self._clusters.keys()
+            self._write_endpoints({name: configuration.endpoints[name] for name in new})
             await self._bring_clusters(wider)
             changed = True
         if configuration.routes != self._routes:
             await self._bring_routes(configuration.routes)
-            changed = True
-        if configuration.clusters != self._clusters:
-            await self._bring_clusters(configuration.clusters)
-            self._forget_endpoints(configuration.clusters)
             changed = True
         return changed
 

@@ -121,9 +121,14 @@ async def start_candidate(client: KubeClient) -> None:
     await client.create(
         DEPLOYMENTS, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
     )
+    await until_candidate_has(client, 1)
+
+
+async def until_candidate_has(client: KubeClient, pods: int) -> None:
+    """Wait until so many pods of the candidate are ready."""
     deadline = time.monotonic() + 30
-    while (await client.get(f"{DEPLOYMENTS}/{CANDIDATE}")).get("status", {}).get("readyReplicas", 0) < 1:
-        assert time.monotonic() < deadline, "the candidate doesn't get ready"
+    while (await client.get(f"{DEPLOYMENTS}/{CANDIDATE}")).get("status", {}).get("readyReplicas", 0) != pods:
+        assert time.monotonic() < deadline, f"the candidate doesn't come to {pods} ready pods"
         await asyncio.sleep(0.1)
 
 
@@ -144,6 +149,7 @@ class Provider:
     weigh: Callable[[KubeClient, int], Awaitable[object]]
     is_accepted: Callable[[Object], bool]
     withdraw: Callable[[KubeClient], Awaitable[object]]
+    restore: Callable[[KubeClient], Awaitable[object]]
     zero_ends_sessions: bool
 
 
@@ -202,7 +208,7 @@ async def _remove_canary(client: KubeClient) -> None:
 
 
 async def _weigh_route(client: KubeClient, weight: int) -> None:
-    """By server-side apply of the two weights, as a tool of its own."""
+    """By merge patch, which replaces the list of alternate backends."""
     to = {"kind": "Service", "name": "claude-enhancer-stable", "weight": 100 - weight}
     other = {"kind": "Service", "name": CANDIDATE, "weight": weight}
     await client.patch(ROUTE, {"spec": {"to": to, "alternateBackends": [other]}}, fieldManager="release")
@@ -217,10 +223,33 @@ async def _remove_alternate(client: KubeClient) -> None:
     await client.patch(ROUTE, {"spec": {"to": {"weight": 100}, "alternateBackends": None}})
 
 
+def _at_zero(weigh: Callable[[KubeClient, int], Awaitable[None]]) -> Callable[[KubeClient], Awaitable[None]]:
+    return lambda client: weigh(client, 0)
+
+
 PROVIDERS = {
     "gateway_api": Provider(
-        HTTP_ROUTE, _weigh_http_route, _http_route_accepted, lambda client: _weigh_http_route(client, 0), True
+        path=HTTP_ROUTE,
+        weigh=_weigh_http_route,
+        is_accepted=_http_route_accepted,
+        withdraw=_at_zero(_weigh_http_route),
+        restore=_at_zero(_weigh_http_route),
+        zero_ends_sessions=True,
     ),
-    "nginx_ingress": Provider(INGRESS, _weigh_ingress, _ingress_accepted, _remove_canary, False),
-    "openshift_route": Provider(ROUTE, _weigh_route, _route_accepted, _remove_alternate, False),
+    "nginx_ingress": Provider(
+        path=INGRESS,
+        weigh=_weigh_ingress,
+        is_accepted=_ingress_accepted,
+        withdraw=_remove_canary,
+        restore=_remove_canary,
+        zero_ends_sessions=False,
+    ),
+    "openshift_route": Provider(
+        path=ROUTE,
+        weigh=_weigh_route,
+        is_accepted=_route_accepted,
+        withdraw=_remove_alternate,
+        restore=_at_zero(_weigh_route),
+        zero_ends_sessions=False,
+    ),
 }

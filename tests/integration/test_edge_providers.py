@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from rehearsal.client import KubeClient, Object
 from rehearsal.world import EDGE_HOSTS, NAMESPACE, World
 from tests.integration.edge_providers import (
     CANARY,
+    CANDIDATE,
+    DEPLOYMENTS,
     HTTP_ROUTE,
     INGRESS,
     INGRESSES,
@@ -24,6 +26,7 @@ from tests.integration.edge_providers import (
     start_candidate,
     stop_candidate,
     under_load,
+    until_candidate_has,
     visit,
 )
 from tests.integration.world_fixture import world  # noqa: F401
@@ -102,9 +105,7 @@ def test_the_split_follows_the_weights_and_loses_neither_requests_nor_users(plac
         assert len(load.answered) == 2
 
     async def leave_as_found(place: Place) -> None:
-        await kind.weigh(place.client, 0)
-        if provider == "nginx_ingress":
-            await kind.withdraw(place.client)
+        await kind.restore(place.client)
 
     try:
         on_edge(place_of_two, scenario)
@@ -115,6 +116,37 @@ def test_the_split_follows_the_weights_and_loses_neither_requests_nor_users(plac
 async def left(place: Place, host: str, users: set[str]) -> set[str]:
     """Those of ``users`` (by their cookies) whom the stable side answers."""
     return {user for user in sorted(users)[:USERS] if (await place.ask(host, Cookie=user))[1] == "5.0"}
+
+
+def test_a_side_whose_last_pod_goes_hands_its_users_over_without_a_failure(place_of_two: World) -> None:
+    """Of ingress-nginx and OpenShift's router; the Gateway API wants a 503 for such a side's share."""
+    providers = ("nginx_ingress", "openshift_route")
+
+    async def scenario(place: Place) -> None:
+        users = {}
+        for provider in providers:
+            await weigh(place, provider, 50)
+            answers = await place.sample(EDGE_HOSTS[provider], USERS)
+            users[provider] = {cookie for _, version, cookie in answers if version == "5.1"}
+        async with AsyncExitStack() as stack:
+            loads = [await stack.enter_async_context(under_load(place, EDGE_HOSTS[each])) for each in providers]
+            await place.client.patch(f"{DEPLOYMENTS}/{CANDIDATE}", {"spec": {"replicas": 0}})
+            for provider in providers:
+                await place.until(EDGE_HOSTS[provider], lambda answer: answer[1] == "5.0", Cookie=min(users[provider]))
+                assert await left(place, EDGE_HOSTS[provider], users[provider]) == users[provider]
+        assert [load.failed for load in loads] == [0, 0]
+        assert all(len(load.answered) == 2 for load in loads)
+
+    async def leave_as_found(place: Place) -> None:
+        await place.client.patch(f"{DEPLOYMENTS}/{CANDIDATE}", {"spec": {"replicas": 1}})
+        await until_candidate_has(place.client, 1)
+        for provider in providers:
+            await PROVIDERS[provider].restore(place.client)
+
+    try:
+        on_edge(place_of_two, scenario)
+    finally:
+        on_edge(place_of_two, leave_as_found)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
