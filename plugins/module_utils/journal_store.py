@@ -232,22 +232,28 @@ class JournalStore:
 
 
 def find_application(cluster: Cluster, namespace: str) -> str | None:
-    """The application whose journal is in ``namespace``: the one in progress where there are several.
+    """The application whose journal :func:`find_journal` finds in ``namespace``; None when there is none."""
+    found = find_journal(cluster, namespace)
+    return str(found.header["application"]) if found else None
 
-    None when there is none. Raises JournalError when several are in progress, or several are closed.
+
+def find_journal(cluster: Cluster, namespace: str) -> Journal | None:
+    """The journal in ``namespace``, in one call: the one in progress where there are several; None when there is none.
+
+    Raises JournalError when several are in progress, or several are closed.
     """
     selector = label_selector(
         {"app.kubernetes.io/managed-by": record.MANAGED_BY, "app.kubernetes.io/component": "release-journal"}
     )
-    found: dict[str, bool] = {}
+    found: dict[str, Journal] = {}
     for item in cluster.list(config_map(namespace), label_selector=selector):
         journal = record.from_data(item.get("data") or {}, f"ConfigMap {namespace}/{item['metadata']['name']}")
-        found[journal.header["application"]] = journal.closed
-    running = [application for application, is_closed in found.items() if not is_closed]
+        found[journal.header["application"]] = journal
+    running = [application for application, journal in found.items() if not journal.closed]
     candidates = running or list(found)
     if len(candidates) > 1:
         raise JournalError(
             f"namespace {namespace} holds the journals of {', '.join(sorted(candidates))}; name one with application",
             applications=sorted(candidates),
         )
-    return candidates[0] if candidates else None
+    return found[candidates[0]] if candidates else None

@@ -131,17 +131,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock, SystemClock
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError, run
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
-    Conditions,
-    read_conditions,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.gate import look_until_pass
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
     PASS,
     VERDICTS,
-    Judgement,
-    judge,
     overall,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
@@ -179,23 +175,6 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         failing = [one.text for one in judgements if one.verdict != PASS and not one.condition.advisory]
         raise CriteriaNotMetError("; ".join(failing), changed=False, **result)
     return {"changed": False, **result}
-
-
-def look_until_pass(
-    conditions: Conditions, source: PrometheusSource, wait: float, interval: float, clock: Clock
-) -> tuple[list[Judgement], int]:
-    """The judgements of the first look that passes, or of the last within ``wait`` seconds; and how many looks."""
-    needs = [(condition.metric, condition.window) for condition in conditions.criteria]
-    ends = clock.monotonic() + wait
-    looks = 0
-    while True:
-        measured = source.measure(needs, strict=True)
-        judgements = [judge(one, measured[one.metric.name, one.window]) for one in conditions.criteria]
-        looks += 1
-        left = ends - clock.monotonic()
-        if overall(judgements) == PASS or left <= 0:
-            return judgements, looks
-        clock.sleep(min(interval, left))
 
 
 def main() -> None:
