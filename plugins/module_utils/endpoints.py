@@ -39,7 +39,7 @@ def standing(cluster: Cluster, namespace: str, name: str) -> Standing | None:
     if entry is None:
         return None
     selector = selector_of(entry)
-    pods = _living_pods(cluster, namespace, selector) if selector else []
+    pods = living_pods(cluster, namespace, selector) if selector else []
     return Standing(
         selector=selector,
         pods={found["metadata"]["name"]: found["metadata"].get("labels") or {} for found in pods},
@@ -73,10 +73,11 @@ def format_labels(labels: t.Mapping[str, str]) -> str:
 
 def matching_pods(cluster: Cluster, namespace: str, labels: t.Mapping[str, str]) -> dict[str, bool]:
     """Pods that carry ``labels`` and haven't ended or been told to end, by name: whether each is ready."""
-    return {found["metadata"]["name"]: is_ready(found) for found in _living_pods(cluster, namespace, labels)}
+    return {found["metadata"]["name"]: is_ready(found) for found in living_pods(cluster, namespace, labels)}
 
 
-def _living_pods(cluster: Cluster, namespace: str, labels: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+def living_pods(cluster: Cluster, namespace: str, labels: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    """Pods that carry ``labels`` and haven't ended or been told to end."""
     return [
         found
         for found in cluster.list(pod(namespace), labels)

@@ -43,6 +43,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.op
     read_options,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.owners import owner_findings
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.service import ServiceProvider
 
 __all__ = [
     "PROVIDERS",
@@ -63,6 +64,7 @@ _OPEN: dict[str, t.Callable[[Cluster, t.Mapping[str, t.Any]], TrafficProvider]] 
     "istio": IstioProvider,
     "nginx_ingress": NginxIngressProvider,
     "openshift_route": OpenshiftRouteProvider,
+    "service": ServiceProvider,
 }
 _ATTEMPTS = 5
 

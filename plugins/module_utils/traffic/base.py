@@ -104,7 +104,8 @@ class Backend:
     """What stands behind a side: pods (or servers) that match it, and those ready to take requests through it.
 
     ``name`` is the side's destination in messages. ``problem`` is a sentence where it can't have any endpoint, whatever
-    the pods do. ``endpoints`` names the ready ones, ``deployments`` the Deployments their pods belong to.
+    the pods do. ``endpoints`` names the ready ones, ``deployments`` the Deployments their pods belong to. ``scales``:
+    the provider brings up what its share needs, and waits for it, before any request goes there.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Backend:
     problem: str = ""
     endpoints: frozenset[str] = frozenset()
     deployments: frozenset[str] = frozenset()
+    scales: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

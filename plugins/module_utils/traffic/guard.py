@@ -73,7 +73,7 @@ def findings(share: int, receiving: Backend, giving: Backend, limits: Limits) ->
             "so the weight says nothing about which version answers; select each side's pods by their version"
         ]
     needed = limits.needed(share, giving.ready)
-    if receiving.ready >= needed:
+    if receiving.ready >= needed or receiving.scales:
         return []
     return [
         f"{receiving.name} has {receiving.ready} ready endpoints of {receiving.matching} pods, "
