@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rehearsal.client import Object
 from rehearsal.edge.fields import Fields
 from rehearsal.edge.http_route_matches import path_prefix
 from rehearsal.edge.ingress_annotations import Annotations, ignored, read_annotations
-from rehearsal.edge.ingress_canary import Location, location_routes
+from rehearsal.edge.ingress_canary import Location, Place, location_routes
 from rehearsal.edge.mesh import Mesh
 from rehearsal.edge.names import ClusterName, ServiceName
 from rehearsal.edge.persistence import Side
@@ -55,15 +55,19 @@ class IngressTranslator(Translator[IngressTraffic]):
         )
 
     def merge(self, parts: Sequence[IngressTraffic]) -> Sequence[Traffic]:
-        """Main Ingresses, each path with the canary that is for the same host, path and path type."""
-        mains: dict[tuple[str, str, str], Location] = {}
-        canaries: dict[tuple[str, str, str], Location] = {}
+        """The paths of main Ingresses, with the canary of the backend they go to."""
+        mains: dict[Place, Location] = {}
+        canaries: list[Location] = []
         for part in parts:
             for location in part.locations:
-                (canaries if location.annotations.canary else mains).setdefault(location.place, location)
+                if location.annotations.canary:
+                    canaries.append(location)
+                else:
+                    mains.setdefault(location.place, location)
+        chosen = _canaries_of_backends(mains, canaries)
         return by_rank(
-            Ranked(location.rank, (location.host,), tuple(location_routes(location, canaries.get(place))))
-            for place, location in mains.items()
+            Ranked(location.rank, (location.host,), tuple(location_routes(location, chosen.get(location.side.cluster))))
+            for location in mains.values()
         )
 
     def statuses(self, outcomes: Sequence[Outcome[IngressTraffic]], mesh: Mesh, address: str) -> list[Status]:
@@ -73,6 +77,20 @@ class IngressTranslator(Translator[IngressTraffic]):
             for outcome in outcomes
             if is_ours(outcome.item, mesh) and outcome.part and outcome.part.locations
         ]
+
+
+def _canaries_of_backends(mains: Mapping[Place, Location], canaries: Sequence[Location]) -> dict[ClusterName, Location]:
+    """A canary finds its main Ingress by host, path and path type, and then holds for that one's backend everywhere.
+
+    It counts for nothing where its own backend is a main one of the same host.
+    """
+    chosen: dict[ClusterName, Location] = {}
+    for canary in canaries:
+        main = mains.get(canary.place)
+        taken = {each.side.cluster for each in mains.values() if each.host == canary.host}
+        if main and canary.side.cluster not in taken:
+            chosen.setdefault(main.side.cluster, canary)
+    return chosen
 
 
 def is_ours(item: Object, mesh: Mesh) -> bool:

@@ -2,7 +2,8 @@
 
 A user whose cookie names a backend stays there, before anything else is asked; then header, cookie and weight of the
 canary count. So weights move only users who have no session yet: a canary of weight 0 keeps its users until the canary
-Ingress is gone, and a main Ingress keeps its own at a canary weight of 100.
+Ingress is gone, and a main Ingress keeps its own at a canary weight of 100. A canary with the legacy behaviour keeps
+nobody, while the main Ingress still does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from rehearsal.edge.ingress_annotations import Annotations, Canary
 from rehearsal.edge.persistence import SessionCookie, Side, kept, weighted
 from rehearsal.edge.route_options import safe_retries
 from rehearsal.edge.translation import Route
+
+Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Location:
     is_ready: bool
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def place(self) -> Place:
         """What a canary must have in common with the main Ingress."""
         return self.host, self.path, self.kind
 
@@ -47,18 +50,14 @@ def location_routes(main: Location, canary: Location | None) -> list[Route]:
     base: Route = {"name": f"{main.ingress}{main.path}", "match": main.match, "route": _action(main)}
     session = main.annotations.session(main.path or "/")
     if canary is None or canary.annotations.canary is None or not canary.is_ready:
-        return [weighted(base, [main.side], session)]
+        return [*kept(base, [main.side], session), weighted(base, [main.side], session)]
     shaping = canary.annotations.canary
-    routes = []
-    if shaping.ignores_sessions:
-        session = None
-    else:
-        known = [location.side for location in (main, canary) if location.is_ready]
-        routes = kept(base, known, session)
-    routes += _chosen(base, main.side, canary.side, shaping, session)
+    stable, candidate = main.side, replace(canary.side, gives_cookie=not shaping.ignores_sessions)
+    keeping = [main] if shaping.ignores_sessions else [main, canary]
+    routes = kept(base, [location.side for location in keeping if location.is_ready], session)
+    routes += _chosen(base, stable, candidate, shaping, session)
     rest = max(shaping.total - shaping.weight, 0)
-    split = [replace(main.side, weight=rest), replace(canary.side, weight=shaping.weight)]
-    return [*routes, weighted(base, split, session)]
+    return [*routes, weighted(base, [replace(stable, weight=rest), replace(candidate, weight=shaping.weight)], session)]
 
 
 def _action(main: Location) -> dict[str, Any]:

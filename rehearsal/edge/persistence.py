@@ -20,11 +20,12 @@ from rehearsal.edge.translation import Route
 
 @dataclass(frozen=True)
 class Side:
-    """One backend of a split. ``options`` are header operations of its own."""
+    """One backend of a split. ``options`` are header operations of its own; ``gives_cookie`` whether it keeps users."""
 
     cluster: ClusterName
     weight: int
     options: dict[str, Any] = field(default_factory=dict)
+    gives_cookie: bool = True
 
     @property
     def key(self) -> str:
@@ -57,7 +58,7 @@ def weighted(route: Route, sides: Sequence[Side], cookie: SessionCookie | None =
     clusters = []
     for side in sides:
         share: dict[str, Any] = {"name": str(side.cluster), "weight": side.weight} | copy.deepcopy(side.options)
-        if cookie:
+        if cookie and side.gives_cookie:
             share.setdefault("response_headers_to_add", []).append(cookie.setting(side))
         clusters.append(share)
     made = copy.deepcopy(route)

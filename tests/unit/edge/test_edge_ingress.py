@@ -97,19 +97,31 @@ def test_a_value_takes_the_place_of_always_and_never(
     assert shares(chosen) == {CANDIDATE: 1}
 
 
-def test_a_canary_counts_only_where_a_main_ingress_has_the_same_path(tmp_path: Path) -> None:
+def test_a_canary_finds_its_main_ingress_by_path_and_holds_for_its_backend_everywhere(tmp_path: Path) -> None:
     main = ingress("claude-enhancer", STABLE, ("/", "Prefix"), ("/api", "Prefix"))
     made = configured(tmp_path, main, canary(("/api", "Prefix"), ("/elsewhere", "Prefix"), canary_weight="5"))
-    assert [shares(route) for route in routes(made)] == [{STABLE: 95, CANDIDATE: 5}, {STABLE: 1}]
+    assert [shares(route) for route in routes(made)] == [{STABLE: 95, CANDIDATE: 5}] * 2
     assert [problem.message for problem in made.problems] == [
         f"no main Ingress has host {INGRESS_HOST} and path /elsewhere (Prefix)"
     ]
 
 
+@pytest.mark.parametrize("place", [("/other", "Prefix"), ("/", "Exact")])
+def test_a_canary_for_another_path_or_path_type_gets_nothing(tmp_path: Path, place: tuple[str, str]) -> None:
+    made = configured(tmp_path, ingress("claude-enhancer", STABLE), canary(place, canary_weight="5"))
+    assert [shares(route) for route in routes(made)] == [{STABLE: 1}]
+
+
+def test_a_canary_whose_backend_is_a_main_one_of_the_host_counts_for_nothing(tmp_path: Path) -> None:
+    mains = ingress("claude-enhancer", STABLE), ingress("other", CANDIDATE, ("/other", "Prefix"))
+    made = configured(tmp_path, *mains, canary(canary_weight="50"))
+    assert [shares(route) for route in routes(made)] == [{CANDIDATE: 1}, {STABLE: 1}]
+
+
 def test_a_canary_without_ready_endpoints_counts_as_none(tmp_path: Path) -> None:
     items = ingress("claude-enhancer", STABLE, **STICKY), canary(canary_weight="50")
-    (route,) = routes(configured(tmp_path, *items, without=(CANDIDATE,)))
-    assert shares(route) == {STABLE: 1}
+    known, fresh = routes(configured(tmp_path, *items, without=(CANDIDATE,)))
+    assert shares(known) == shares(fresh) == {STABLE: 1}
 
 
 @pytest.mark.parametrize("weight", ["0", "5", "100"])
@@ -123,10 +135,14 @@ def test_users_with_a_session_stay_whatever_weight_and_header_say(tmp_path: Path
     assert all("claude-session=" in str(cookie) for cookie in cookies)
 
 
-def test_legacy_behaviour_lets_the_weight_decide_each_request(tmp_path: Path) -> None:
+def test_a_canary_of_legacy_behaviour_keeps_nobody(tmp_path: Path) -> None:
     items = ingress("claude-enhancer", STABLE, **STICKY), canary(canary_weight="5", affinity_canary_behavior="legacy")
-    (route,) = routes(configured(tmp_path, *items))
-    assert shares(route) == {STABLE: 95, CANDIDATE: 5}
+    known, split = routes(configured(tmp_path, *items))
+    assert shares(known) == {STABLE: 1}
+    assert shares(split) == {STABLE: 95, CANDIDATE: 5}
+    stable, candidate = split["route"]["weighted_clusters"]["clusters"]
+    assert "response_headers_to_add" in stable
+    assert "response_headers_to_add" not in candidate
 
 
 def test_other_classes_are_left_to_others(tmp_path: Path) -> None:
