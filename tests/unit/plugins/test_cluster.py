@@ -137,13 +137,15 @@ def test_find_gives_none_for_what_is_not_there() -> None:
         ("patch", Reply(None), 2),
         ("patch", status(429, "TooManyRequests"), 2),
         ("create", status(429, "TooManyRequests"), 2),
+        ("delete", status(503, "ServiceUnavailable"), 2),
+        ("delete", Reply(None), 2),
     ],
 )
 def test_what_can_do_no_harm_is_tried_again(method: str, first: Reply, calls: int) -> None:
     replies = iter([first])
     with serve(lambda _request: next(replies, Reply())) as url:
         cluster = open_cluster(url)
-        getattr(cluster, method)(*([REF] if method == "get" else [REF, {}]))
+        getattr(cluster, method)(*([REF] if method in ("get", "delete") else [REF, {}]))
     assert cluster.calls == calls
 
 

@@ -44,7 +44,7 @@ def make_cluster(*, dry_run: bool = False, controller: str = "k8s.io/ingress-ngi
     return cluster
 
 
-def annotations(cluster: FakeCluster) -> Json:
+def marks(cluster: FakeCluster) -> Json:
     return {key.removeprefix(NGINX): value for key, value in cluster.stored(CANARY)["metadata"]["annotations"].items()}
 
 
@@ -72,9 +72,9 @@ def test_a_canary_is_made_changed_and_removed_beside_an_untouched_main() -> None
         "ingressClassName": "nginx",
         "rules": [{"host": "shop.example.com", "http": {"paths": [path("/api", CANDIDATE), path("/", CANDIDATE)]}}],
     }
-    assert annotations(cluster) == {"canary": "true", "canary-weight": "5"}
+    assert marks(cluster) == {"canary": "true", "canary-weight": "5"}
     assert set_weight(provider, 100).after.weight == 100
-    assert annotations(cluster) == {"canary": "true", "canary-weight": "100"}
+    assert marks(cluster) == {"canary": "true", "canary-weight": "100"}
     assert cluster.stored(CANARY)["metadata"]["uid"] == made["metadata"]["uid"]
     change = set_weight(provider, 0)
     assert (change.changed, change.after.weight) == (True, 0)
@@ -112,12 +112,12 @@ def test_taking_back_asks_nothing_of_the_main_ingress() -> None:
 def test_the_canary_follows_the_main_ingress_and_the_options() -> None:
     cluster = make_cluster()
     set_weight(provider_of("nginx_ingress", cluster, nginx_ingress={"header": "x-canary", "cookie": "c"}), 5)
-    assert annotations(cluster)["canary-by-cookie"] == "c"
+    assert marks(cluster)["canary-by-cookie"] == "c"
     put_main(cluster, path("/v2", name=STABLE), **{"affinity-canary-behavior": "legacy"})
     provider = provider_of("nginx_ingress", cluster, nginx_ingress={"header": "x-canary", "header_value": "yes"})
     assert provider.read().weight == 0
     assert set_weight(provider, 5).changed
-    assert annotations(cluster) == {
+    assert marks(cluster) == {
         "canary": "true",
         "canary-by-header": "x-canary",
         "canary-by-header-value": "yes",
@@ -137,7 +137,7 @@ def test_what_else_someone_put_on_the_canary_stays_and_its_total_counts() -> Non
     cluster.put(CANARY, body)
     assert provider.read().share == 0.5
     assert set_weight(provider, 7).after.weight == 7
-    assert annotations(cluster) == {
+    assert marks(cluster) == {
         "canary": "true",
         "canary-weight-total": "1000",
         "canary-weight": "70",
@@ -264,7 +264,7 @@ def test_a_canary_is_no_main_ingress() -> None:
     ],
 )
 def test_a_cookie_keeps_users_unless_told_otherwise(asked: dict[str, str], kept: bool, how: str) -> None:
-    provider = provider_of("nginx_ingress", make_cluster(**asked))
+    provider = provider_of("nginx_ingress", make_cluster(**t.cast(t.Any, asked)))
     told = provider.stickiness(provider.read())
     assert told.kept is kept
     assert how in told.how

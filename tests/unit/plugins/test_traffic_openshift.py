@@ -121,6 +121,15 @@ def test_taking_back_is_one_request_whatever_the_weights_are() -> None:
     assert weights(cluster) == [(STABLE, 256), ("other", 1)]
 
 
+def test_a_candidate_named_twice_is_refused_but_taken_back() -> None:
+    cluster = make_cluster(backend(STABLE, 60), backend(CANDIDATE, 20), backend("other", 5), backend(CANDIDATE, 20))
+    provider = provider_of("openshift_route", cluster)
+    with pytest.raises(InputError, match="2 backends of the candidate side"):
+        set_weight(provider, 5)
+    assert set_weight(provider, 0).after.weight == 0
+    assert weights(cluster) == [(STABLE, 100), ("other", 5)]
+
+
 def test_an_alternate_added_by_someone_else_meanwhile_is_kept() -> None:
     cluster = make_cluster(backend(STABLE))
     cluster.before_write = lambda: put_route(cluster, backend(STABLE), backend("other", 100))
@@ -175,7 +184,7 @@ def test_the_routers_cookie_keeps_users_unless_it_cannot() -> None:
         ({"haproxy.router.openshift.io/disable_cookies": "true"}, {}, False, "drawn anew"),
         ({}, {"tls": {"termination": "passthrough"}}, False, "source address"),
     ):
-        cluster = make_cluster(**spec)
+        cluster = make_cluster(**t.cast(t.Any, spec))
         body = cluster.stored(OBJECT)
         cluster.put(OBJECT, {**body, "metadata": {"annotations": marks}})
         provider = provider_of("openshift_route", cluster)

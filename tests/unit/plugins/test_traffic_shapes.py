@@ -85,12 +85,13 @@ def test_there_and_back_again_changes_nothing(shape: Shape, data: st.DataObject,
     first = move(shape, cluster, weight)
     assume(first is not None)
     seen = []
-    for asked in (0, weight, 0, weight):
+    for asked in (0, weight, 0, weight, 0, weight):
         change = t.cast(Change, move(shape, cluster, asked))
         assert change.after.share == pytest.approx(asked if asked == 0 else t.cast(Change, first).after.share)
         seen.append(shape.whole(cluster))
         assert not t.cast(Change, move(shape, cluster, asked)).changed
-    assert seen[:2] == seen[2:]
+    assert seen[1] == seen[3]
+    assert seen[2:4] == seen[4:]  # the first time a weight that was left to its default may stay so
 
 
 @each_provider

@@ -84,9 +84,9 @@ def backend_refs(draw: st.DrawFn) -> list[Json]:
 
 @st.composite
 def http_routes(draw: st.DrawFn) -> Json:
-    pinned = st.sampled_from([[{"name": CANDIDATE}], [{"name": STABLE, "weight": 3}, {"name": "other"}], []])
+    pinned: list[list[Json]] = [[{"name": CANDIDATE}], [{"name": STABLE, "weight": 3}, {"name": "other"}], []]
     rules = [{**draw(UNKNOWN), "backendRefs": draw(backend_refs())}]
-    for refs in draw(st.lists(backend_refs() | pinned, max_size=3)):
+    for refs in draw(st.lists(backend_refs() | st.sampled_from(pinned), max_size=3)):
         rules.append({**draw(UNKNOWN), "backendRefs": copy.deepcopy(refs)})
     return {"kind": "HTTPRoute", "spec": {"hostnames": ["a"], "rules": draw(st.permutations(rules)), **draw(UNKNOWN)}}
 
@@ -133,7 +133,7 @@ def main_ingresses(draw: st.DrawFn) -> Json:
         backend = {"service": {"name": service, "port": draw(st.sampled_from([{"number": 80}, {"name": "http"}]))}}
         return {"path": value, "pathType": draw(st.sampled_from(["Prefix", "Exact"])), "backend": backend}
 
-    rules = []
+    rules: list[Json] = []
     for host in draw(st.lists(st.sampled_from(["a.example.com", "b.example.com", ""]), max_size=3, unique=True)):
         found = draw(
             st.dictionaries(st.sampled_from(["/", "/a", "/b"]), st.sampled_from([STABLE, "other"]), max_size=3)
