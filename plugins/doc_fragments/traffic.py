@@ -14,10 +14,15 @@ options:
     description:
       - What carries the weight.
       - V(istio) is a VirtualService with HTTP routes to both sides. Its TCP and TLS routes are left alone.
-      - V(gateway_api) is an HTTPRoute with rules whose C(backendRefs) name both sides.
+      - V(gateway_api) is an HTTPRoute with rules whose C(backendRefs) name both sides. Their weights become percents;
+        in a rule with further backends the two sides keep their sum, so that the others keep their share.
       - V(nginx_ingress) is an Ingress of ingress-nginx for the stable side; beside it a canary Ingress is made for any
-        weight above 0, and removed for 0.
-      - V(openshift_route) is a Route with the stable side in C(spec.to) and the candidate in C(alternateBackends).
+        weight above 0, and removed for 0. A canary Ingress that a release didn't make is refused; a weight of 0 takes
+        its weight and leaves it there.
+      - V(openshift_route) is a Route with the stable side in C(spec.to). The candidate is put into
+        C(alternateBackends) for any weight above 0 and taken out for 0, because the router keeps users who hold its
+        cookie on a backend of weight 0. The sides may stand the other way round; then the candidate stays in
+        C(spec.to) with weight 0.
       - V(haproxy) is the runtime API of one or more HAProxy instances; no Kubernetes object is touched.
       - V(service) needs no mesh. A Service selects both sides, and the weight is the candidate's part of the pods;
         with 0 and 100 it selects one side only.
@@ -40,7 +45,8 @@ options:
     description:
       - API version of the traffic object.
       - Without it, for O(provider=istio), the newest of C(networking.istio.io/v1), C(networking.istio.io/v1beta1) and
-        C(networking.istio.io/v1alpha3) that the cluster serves is used.
+        C(networking.istio.io/v1alpha3) that the cluster serves is used, and for O(provider=gateway_api) the newer of
+        C(gateway.networking.k8s.io/v1) and C(gateway.networking.k8s.io/v1beta1).
     type: str
   stable:
     description:
@@ -116,6 +122,8 @@ options:
       canary_name:
         description:
           - Name of the canary Ingress; without it O(name) followed by C(-canary).
+          - It carries the label C(app.kubernetes.io/managed-by=claude-enhancer-rollout), goes when the main Ingress
+            does, and is brought in line with the main Ingress and these options whenever its weight changes.
         type: str
       header:
         description:
