@@ -27,11 +27,13 @@ class StatusWriter:
     def __init__(self, client: KubeClient, remember: Callable[[Object], None]) -> None:
         self._client = client
         self._remember = remember
+        self._latest: Sequence[Status] = ()
         self._waiting: dict[str, Status] = {}
         self._submitted = asyncio.Event()
 
     def submit(self, statuses: Sequence[Status]) -> None:
         """Have those written that differ from what the object says already."""
+        self._latest = statuses
         self._waiting = {status.path: status for status in statuses if _changes(status)}
         if self._waiting:
             self._submitted.set()
@@ -49,12 +51,18 @@ class StatusWriter:
         try:
             self._remember(await self._client.patch(f"{status.path}/status", {"status": changes}))
         except ApiError as error:
-            # Gone meanwhile, or written by another: the watch brings what is true now.
             log.debug("status of %s not written: %s", status.path, error)
+            # One that is refused for good is about an object that is gone or another one by now.
+            if error.status >= 500 or error.status == 429:
+                await self._try_again()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             log.warning("status of %s not written yet: %r", status.path, error)
-            await asyncio.sleep(_RETRY_AFTER)
-            self._waiting.setdefault(status.path, status)
+            await self._try_again()
+
+    async def _try_again(self) -> None:
+        """By then there may be something newer to say."""
+        await asyncio.sleep(_RETRY_AFTER)
+        self.submit(self._latest)
 
 
 def _changes(status: Status) -> Object:
