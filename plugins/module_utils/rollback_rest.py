@@ -27,8 +27,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.va
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_target import (
     Target,
+    restorable,
     restoring_patch,
-    without_server_fields,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_traffic import TrafficWork
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probing import PROBE_SPEC, probe
@@ -173,7 +173,7 @@ class RestWork:
         now = self._cluster.find(ref)
         if now is None:
             self._cluster.create(ref, wanted)
-            return None, without_server_fields(wanted)
+            return None, restorable(wanted)
         patch = restoring_patch(now, wanted)
         if patch:
             version = now["metadata"]["resourceVersion"]
@@ -181,5 +181,5 @@ class RestWork:
             stored = self._cluster.patch(ref, {**patch, "metadata": now_meta})
         else:
             stored = now
-        shown = [without_secrets(without_server_fields(one))[0] for one in (now, stored)]
+        shown = [without_secrets(restorable(one))[0] for one in (now, stored)]
         return shown[0], shown[1]

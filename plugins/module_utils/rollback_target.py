@@ -119,7 +119,7 @@ def _with_credentials(facts: t.Mapping[str, t.Any], release: t.Mapping[str, t.An
     return {**(release.get("release_prometheus") or {}), **(facts.get("release_prometheus") or {})}
 
 
-def without_server_fields(found: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def restorable(found: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What of an object its owner wrote and a restoration may touch."""
     metadata = {key: found["metadata"].get(key) or {} for key in ("labels", "annotations")}
     return {key: value for key, value in found.items() if key not in ("status", "metadata")} | {"metadata": metadata}
@@ -131,8 +131,8 @@ def restoring_patch(now: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -
     What looks like a secret isn't in any snapshot, so it is left as it is. Raises InputError where it stands in a list,
     which a merge patch could only replace as a whole.
     """
-    stripped, dropped = record.without_secrets(without_server_fields(now))
-    patch = _merge_patch(stripped, without_server_fields(wanted))
+    stripped, dropped = record.without_secrets(restorable(now))
+    patch = _merge_patch(stripped, restorable(wanted))
     lost = [path for path in dropped if "[" in path and _touched(patch, path)]
     if lost:
         raise InputError(
