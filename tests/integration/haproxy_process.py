@@ -43,6 +43,9 @@ frontend by_weight
 backend shop
   {cookie}
 {servers}
+backend shop-empty
+frontend shop
+  bind 127.0.0.1:{ports[namesake]}
 backend shop-first
   balance first
   server s1 127.0.0.1:{ports[s1]}
@@ -103,7 +106,7 @@ class Haproxy:
 def haproxy(home: Path, *, cookies: bool = False, has_map: bool = True) -> Iterator[Haproxy]:
     """An instance, ready. ``cookies``: the servers keep sessions by cookie."""
     home.mkdir()
-    ports = dict(zip(("admin", "map", "servers", *NAMES), free_ports(8), strict=True))
+    ports = dict(zip(("admin", "map", "servers", "namesake", *NAMES), free_ports(9), strict=True))
     map_file = home / "weights.map" if has_map else home / "other.map"
     map_file.write_text(f"{KEY} 0\n")
     servers = [

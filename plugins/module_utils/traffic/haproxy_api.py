@@ -147,19 +147,19 @@ def split_answers(text: str) -> list[str]:
     return answers
 
 
-def parse_servers_state(text: str) -> list[dict[str, str]]:
-    """The rows of ``show servers state``; none where the answer is something else."""
+def parse_servers_state(text: str) -> list[dict[str, str]] | None:
+    """The rows of ``show servers state``; None where the answer is something else."""
     for number, line in enumerate(lines := text.splitlines()):
         if line.startswith("# be_id "):
             columns = line[2:].split(" ")
             return [dict(zip(columns, row.split(" "), strict=False)) for row in lines[number + 1 :]]
-    return []
+    return None
 
 
-def parse_stat(text: str) -> list[dict[str, str]]:
-    """The rows of ``show stat``; none where the answer is something else."""
+def parse_stat(text: str) -> list[dict[str, str]] | None:
+    """The rows of ``show stat``; None where the answer is something else."""
     if not text.startswith("# pxname,"):
-        return []
+        return None
     return list(csv.DictReader(text.removeprefix("# ").splitlines()))
 
 

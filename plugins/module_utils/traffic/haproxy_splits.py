@@ -168,7 +168,7 @@ class ServerSplit:
     def reading(self, api: RuntimeApi, answers: t.Sequence[str]) -> Servers:
         found = parse_backend(answers, self._patterns)
         if found is None:
-            bad = 0 if not parse_servers_state(answers[0]) else 1
+            bad = 0 if parse_servers_state(answers[0]) is None else 1
             raise api.refusal(self.questions()[bad], answers[bad])
         for side in SIDES:
             if not any(server.side == side for server in found.servers):
@@ -199,11 +199,12 @@ class ServerSplit:
         return ",".join(f"{server.name}:{server.weight}:{server.admin}" for server in reading.servers if server.side)
 
     def notices(self, route: str, reading: Servers) -> t.Iterator[str]:
-        held = [server.name for server in reading.servers if server.side and server.held]
+        none = {side for side in SIDES if not any(each.weight for each in reading.servers if _serves(each, side))}
+        held = [each.name for each in reading.servers if each.held and each.weight and each.side in none]
         if held:
             yield (
-                f"{', '.join(held)} of {route} were taken out of service by someone else and are left as they are; "
-                "their weights stay until they are back and the weight is set again"
+                f"{', '.join(held)} of {route} were taken out of service by someone else and kept their weight, though "
+                "their side has none; set the weight again before they come back"
             )
         others = [server.name for server in reading.servers if not server.side]
         if others:
@@ -247,10 +248,11 @@ class ServerSplit:
 
 def parse_backend(answers: t.Sequence[str], patterns: t.Mapping[Side, t.Sequence[str]]) -> Servers | None:
     """The servers that :func:`_questions` were answered with; None where the answers are errors."""
-    state = parse_servers_state(answers[0])
-    stat = {row["svname"]: row for row in parse_stat(answers[1])}
-    if "BACKEND" not in stat:
+    state, shown_of_all = parse_servers_state(answers[0]), parse_stat(answers[1])
+    if state is None or shown_of_all is None:
         return None
+    asked = {row["be_name"] for row in state}
+    stat = {row["svname"]: row for row in shown_of_all if row["pxname"] in asked}
     servers = [
         Server(
             name=row["srv_name"],
@@ -262,11 +264,16 @@ def parse_backend(answers: t.Sequence[str], patterns: t.Mapping[Side, t.Sequence
             cookie=shown.get("cookie") or "",
             backup=shown.get("bck") == "1",
             address=_address(row),
+            initial=int(row["srv_iweight"]),
         )
         for row in state
         if (shown := stat.get(row["srv_name"])) is not None
     ]
-    return Servers(tuple(servers), stat["BACKEND"].get("algo") or "")
+    return Servers(tuple(servers), stat.get("BACKEND", {}).get("algo") or "")
+
+
+def _serves(server: Server, side: Side) -> bool:
+    return server.side == side and not server.held
 
 
 def _address(row: t.Mapping[str, str]) -> str:
@@ -277,7 +284,8 @@ def _address(row: t.Mapping[str, str]) -> str:
 
 
 def _questions(backend: str) -> list[str]:
-    return [f"show servers state {backend}", f"show stat {backend} {_BACKENDS_AND_SERVERS} -1"]
+    # Asked for by name, a frontend of the same name would answer in the backend's place.
+    return [f"show servers state {backend}", f"show stat -1 {_BACKENDS_AND_SERVERS} -1"]
 
 
 def _side_of(name: str, patterns: t.Mapping[Side, t.Sequence[str]]) -> Side | t.Literal[""]:

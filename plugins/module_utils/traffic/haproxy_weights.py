@@ -13,6 +13,10 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.ba
 
 MAX_WEIGHT = 256
 _MAINTENANCE = 0x01
+_PUT_ASIDE = 0x3B
+"""Maintenance or draining: wished for, inherited, or since a name can't be resolved. Other bits tell of the past."""
+# A server that the configuration begins with disabled keeps this mark for ever, also once it serves.
+_BEGAN_DISABLED = 0x04
 _RUNNING = ("1", "2")  # starting slowly, and running
 _CHECK_FAILED = "2"
 _CLOSE_ENOUGH = 0.1
@@ -32,16 +36,23 @@ class Server:
     cookie: str
     backup: bool
     address: str
+    initial: int = 1
 
     @property
     def resting(self) -> bool:
         """Put to maintenance by us, since weight 0 alone still serves the sessions that its cookie holds."""
-        return self.admin == _MAINTENANCE and self.weight == 0 and bool(self.cookie)
+        never_served = bool(self.admin & _BEGAN_DISABLED) and self.initial == 0
+        by_us = self._put_aside == _MAINTENANCE and self.weight == 0
+        return by_us and bool(self.cookie) and not never_served
 
     @property
     def held(self) -> bool:
         """In maintenance or draining by someone else's wish."""
-        return self.admin != 0 and not self.resting
+        return self._put_aside != 0 and not self.resting
+
+    @property
+    def _put_aside(self) -> int:
+        return self.admin & _PUT_ASIDE
 
     @property
     def up(self) -> bool:
@@ -51,7 +62,12 @@ class Server:
         return self.check != _CHECK_FAILED if self.resting else self.operation in _RUNNING
 
     def with_weight(self, weight: int) -> Server:
-        return dataclasses.replace(self, weight=weight, admin=_MAINTENANCE if self.cookie and not weight else 0)
+        """With its side's weight. One that is held stays so, and never gets to look like one that rests."""
+        if not self.held:
+            rest = _MAINTENANCE if self.cookie and not weight else 0
+            return dataclasses.replace(self, weight=weight, admin=self.admin & ~_PUT_ASIDE | rest)
+        changed = dataclasses.replace(self, weight=weight)
+        return self if changed.resting else changed
 
 
 def balanced(servers: t.Sequence[Server], weight: int) -> tuple[Server, ...]:
@@ -65,9 +81,7 @@ def balanced(servers: t.Sequence[Server], weight: int) -> tuple[Server, ...]:
         if _fits(current, wanted, weight, counts["stable"], counts["candidate"]):
             wanted = (current[0], current[1])
     by_side = dict(zip(SIDES, wanted, strict=True))
-    return tuple(
-        server.with_weight(by_side[server.side]) if server.side and not server.held else server for server in servers
-    )
+    return tuple(server.with_weight(by_side[server.side]) if server.side else server for server in servers)
 
 
 def server_weights(weight: int, stable: int, candidate: int, total: int = 0) -> tuple[int, int]:
@@ -104,16 +118,11 @@ def steps(now: t.Sequence[Server], then: t.Sequence[Server]) -> t.Iterator[tuple
     stable ones come first, and of several that fall last, so the candidate never gets more than it had or will have.
     """
     wanted = {server.name: server for server in then}
-    pairs = [
-        (old, wanted[old.name])
-        for side in SIDES
-        for old in now
-        if old.side == side and old.name in wanted and not old.held
-    ]
-    yield from ((new.name, "state ready") for old, new in pairs if old.admin and not new.admin)
+    pairs = [(old, wanted[old.name]) for side in SIDES for old in now if old.side == side and old.name in wanted]
+    yield from ((new.name, "state ready") for old, new in pairs if old.resting and not new.resting)
     yield from ((new.name, f"weight {new.weight}") for old, new in pairs if new.weight > old.weight)
     yield from ((new.name, f"weight {new.weight}") for old, new in reversed(pairs) if new.weight < old.weight)
-    yield from ((new.name, "state maint") for old, new in reversed(pairs) if new.admin and not old.admin)
+    yield from ((new.name, "state maint") for old, new in reversed(pairs) if new.resting and not old.resting)
 
 
 def _counting(servers: t.Iterable[Server], side: Side) -> int:

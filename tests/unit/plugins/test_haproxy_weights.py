@@ -126,13 +126,30 @@ def test_none_at_all_for_a_side_whose_servers_keep_sessions_by_cookie() -> None:
     assert [setting for _name, setting in steps(then, now)][:2] == ["state ready", "state ready"]
 
 
-@pytest.mark.parametrize("admin", [1, 4, 5, 8, 32])
+@pytest.mark.parametrize("admin", [1, 2, 5, 8, 32])
 def test_a_server_that_someone_else_took_out_is_left_alone(admin: int) -> None:
     held = server("candidate1", "candidate", 70, admin=admin, operation="0", cookie="c")
+    now = (*servers(2, 1, cookie="c"), held)
     for weight in (0, 20, 100):
-        then = balanced((*servers(2, 1, cookie="c"), held), weight)
-        assert then[-1] == held
-        assert all(name != held.name for name, _setting in steps((*servers(2, 1), held), then))
+        then = balanced(now, weight)
+        assert (then[-1].admin, then[-1].held) == (admin, True)
+        assert not [setting for name, setting in steps(now, then) if name == held.name and "state" in setting]
+        if then[-2].weight:
+            assert then[-1].weight == then[-2].weight, "it comes back with the weight of its side"
+
+
+def test_an_empty_place_comes_up_without_weight_while_its_side_has_none() -> None:
+    place = server("candidate1", "candidate", 100, admin=5, operation="0")
+    assert balanced((*servers(2, 1), place), 0)[-1].weight == 0
+
+
+def test_a_place_that_was_filled_is_like_any_other_server() -> None:
+    filled = server("candidate1", "candidate", 100, admin=4, cookie="c")
+    now = (*servers(2, 1, cookie="c"), filled)
+    assert filled.up
+    resting = balanced(now, 0)
+    assert (resting[-1].admin, resting[-1].resting) == (5, True)
+    assert (balanced(resting, 50)[-1].admin, balanced(resting, 50)[-1].weight) == (4, balanced(now, 50)[-1].weight)
 
 
 def test_a_third_kind_of_server_keeps_its_part() -> None:
