@@ -143,12 +143,16 @@ options:
         type: str
   haproxy:
     description:
-      - Where the HAProxy instances of O(provider=haproxy) are, and how they split. All instances are changed, or none.
+      - Where the HAProxy instances of O(provider=haproxy) are, and how they split. All instances are changed, or none;
+        taking all traffic back goes ahead on those that can be reached, and then fails with the names of the others.
+      - An instance that is started anew or reloaded takes the weight from its configuration and map file again, which
+        should say 0 for the candidate.
     type: dict
     suboptions:
       instances:
         description:
           - Addresses of the runtime API of each instance, such as C(/run/haproxy/admin.sock) or C(10.0.0.5:9999).
+            A path may begin with C(unix:).
             The level of the socket must be C(admin).
         type: list
         elements: str
@@ -156,7 +160,9 @@ options:
       split:
         description:
           - V(map) sets the percent under the key O(name) in a map file that the configuration reads.
-          - V(servers) sets the weights of the servers of both sides in the backend O(name).
+          - V(servers) sets the weights of the servers of both sides in the backend O(name), so that those that are up
+            share the percent. Where servers keep sessions by cookie, those of a side without weight are put to
+            maintenance too, since HAProxy serves such sessions even with weight 0.
         type: str
         choices: [map, servers]
         default: map
@@ -166,7 +172,7 @@ options:
         type: str
       timeout:
         description:
-          - Seconds within which an instance must answer each command.
+          - Seconds within which an instance must answer, counted for each connection.
         type: float
         default: 2.0
   service:
