@@ -185,7 +185,9 @@ def stickiness(main: Ingress) -> Stickiness:
         return Stickiness(False, f"{_BEHAVIOR} is legacy: the cookie doesn't count for a canary's requests")
     cookie = asked.get(f"{PREFIX}session-cookie-name", "INGRESSCOOKIE")
     return Stickiness(
-        True, f"cookie {cookie}, by affinity of the main Ingress; the weight deals out users who come without it"
+        True,
+        f"cookie {cookie}, by affinity of the main Ingress; the weight deals out users who come without it, and with 100 "
+        "users who hold the cookie of stable stay there until it ends",
     )
 
 
