@@ -22,10 +22,10 @@ options:
       - V(openshift_route) is a Route with the stable side in C(spec.to). The candidate is put into
         C(alternateBackends) for any weight above 0 and taken out for 0, because the router keeps users who hold its
         cookie on a backend of weight 0. The sides may stand the other way round; then the candidate stays in
-        C(spec.to) with weight 0.
-      - Where V(nginx_ingress) or V(openshift_route) keeps users by a cookie, the weight deals out those who come without
-        it. After a weight of 0 nobody is left on the candidate; with 100 those who hold the cookie of stable stay there
-        until it ends.
+        C(spec.to) with weight 0, and so do users who hold its cookie.
+      - Where V(nginx_ingress) or V(openshift_route) keeps users by a cookie, the weight deals out those who come
+        without it. A weight of 0 takes everybody from the candidate that was removed; with 100 those who hold the
+        cookie of stable stay there until it ends.
       - V(haproxy) is the runtime API of one or more HAProxy instances; no Kubernetes object is touched.
       - V(service) needs no mesh. A Service selects both sides, and the weight is the candidate's part of the pods;
         with 0 and 100 it selects one side only.

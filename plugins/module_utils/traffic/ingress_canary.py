@@ -186,8 +186,8 @@ def stickiness(main: Ingress) -> Stickiness:
     cookie = asked.get(f"{PREFIX}session-cookie-name", "INGRESSCOOKIE")
     return Stickiness(
         True,
-        f"cookie {cookie}, by affinity of the main Ingress; the weight deals out users who come without it, and with 100 "
-        "users who hold the cookie of stable stay there until it ends",
+        f"cookie {cookie}, by affinity of the main Ingress; the weight deals out users who come without it, and with "
+        "100 users who hold the cookie of stable stay there until it ends",
     )
 
 
