@@ -209,6 +209,10 @@ class Cluster:
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         return self._write("DELETE", ref, options)
 
+    def pause(self, seconds: float) -> None:
+        """Let the cluster do what it is about to do."""
+        self._sleep(seconds)
+
     def _write(self, method: str, ref: Ref, body: t.Any, content_type: str = "application/json") -> dict[str, t.Any]:
         query = {"fieldManager": "" if method == "DELETE" else _FIELD_MANAGER, "dryRun": "All" if self.dry_run else ""}
         return self._call(method, ref, query=query, body=body, content_type=content_type)

@@ -97,6 +97,8 @@ def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, li
         plan = provider.plan(weight, state, strict=held)
         if not plan.operations:
             if fresh:
+                if held and not state.share:  # as near as it comes is nothing at all
+                    _check_guard(provider, state, weight, limits or Limits())
                 warnings = tuple(_unguarded_findings(provider, before, weight, limits)) if guard and changed else ()
                 return Change(weight, before, state, changed, provider.calls - sent_before, warnings)
             before = state = provider.read()

@@ -24,6 +24,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.ht
     SCALE,
     ServiceName,
     WeightedRule,
+    lags_behind,
     operations,
     services,
     status_findings,
@@ -33,6 +34,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.ht
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.served import read_newest
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.shares import check_sound
 
+# Seconds between looks at a status that still speaks of the generation before.
+_HEAR_OUT = (0.05, 0.1, 0.2, 0.4)
 _WEIGHT_FIELDS = (("spec", "rules"),)
 _API_VERSIONS = (f"{GROUP}/v1", f"{GROUP}/v1beta1")
 
@@ -88,6 +91,12 @@ class GatewayApiProvider:
         }
 
     def obstacles(self, state: TrafficState) -> list[str]:
+        """What the status says against it; a controller about to speak of the newest generation is heard out."""
+        for pause in _HEAR_OUT:
+            if not lags_behind(state.raw):
+                break
+            self.cluster.pause(pause)
+            state = self.read()
         return status_findings(state.raw)
 
     def stickiness(self, state: TrafficState) -> Stickiness:

@@ -128,6 +128,18 @@ def status_findings(http_route: t.Mapping[str, t.Any]) -> list[str]:
     return found
 
 
+def lags_behind(http_route: t.Mapping[str, t.Any]) -> bool:
+    """Whether a gateway's status speaks of an older generation of the route, as it does just after a change."""
+    generation = int(http_route["metadata"].get("generation") or 0)
+    seen = [
+        condition.get("observedGeneration")
+        for entry in (http_route.get("status") or {}).get("parents") or []
+        for condition in entry.get("conditions") or []
+        if condition.get("type") == "Accepted"
+    ]
+    return any(number is not None and int(number) < generation for number in seen)
+
+
 def _entry_findings(entry: t.Mapping[str, t.Any], parent: str, generation: int) -> t.Iterator[str]:
     by = f"{parent} ({entry.get('controllerName') or 'unnamed controller'})"
     conditions = {condition.get("type"): condition for condition in entry.get("conditions") or []}

@@ -88,6 +88,7 @@ class IstioProvider:
         return state
 
     def backends(self) -> dict[Side, Backend]:
+        self.prepare()  # the rules are asked for in the object's own API version
         # Both sides mostly share one host, which is then looked at once.
         rules_of = functools.cache(self._rules)
         standing_of = functools.cache(self._standing)

@@ -111,6 +111,9 @@ class FakeCluster:
         self.writes += 1
         return body if self.dry_run else self.put(ref, body)
 
+    def pause(self, seconds: float) -> None:
+        """Nothing happens by itself here."""
+
     def _count(self, ref: Ref) -> None:
         self.calls += 1
         if ref.plural in self.forbidden:
