@@ -23,17 +23,10 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.ba
     TrafficState,
     check_weight,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.gateway_api import GatewayApiProvider
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.guard import (
     Limits,
     findings,
     way_back_findings,
-)
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.haproxy import HaproxyProvider
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.istio import IstioProvider
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.nginx_ingress import NginxIngressProvider
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.openshift_route import (
-    OpenshiftRouteProvider,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.options import (
     PROVIDERS,
@@ -43,7 +36,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.op
     read_options,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.owners import owner_findings
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.service import ServiceProvider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.providers import OPEN
 
 __all__ = [
     "PROVIDERS",
@@ -58,14 +51,6 @@ __all__ = [
     "set_weight",
 ]
 
-_OPEN: dict[str, t.Callable[[Cluster, t.Mapping[str, t.Any]], TrafficProvider]] = {
-    "gateway_api": GatewayApiProvider,
-    "haproxy": HaproxyProvider,
-    "istio": IstioProvider,
-    "nginx_ingress": NginxIngressProvider,
-    "openshift_route": OpenshiftRouteProvider,
-    "service": ServiceProvider,
-}
 _ATTEMPTS = 5
 
 
@@ -75,7 +60,7 @@ def open_provider(name: str, cluster: Cluster, options: t.Mapping[str, t.Any]) -
     Sends nothing; call ``prepare()`` on it to read the object ahead of time. Raises InputError.
     """
     read = read_options({**options, "provider": name})
-    return _OPEN[name](cluster, read)
+    return OPEN[name](cluster, read)
 
 
 def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, limits: Limits | None = None) -> Change:
