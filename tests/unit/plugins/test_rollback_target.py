@@ -113,9 +113,9 @@ def test_the_patch_makes_the_one_into_the_other(now: dict[str, Any], wanted: dic
 
 
 def test_labels_and_annotations_that_came_are_taken_away() -> None:
-    wanted = {"kind": "Rule", "metadata": {"name": "a", "labels": {"app": "shop"}}, "spec": {"x": 1}}
+    wanted: dict[str, Any] = {"kind": "Rule", "metadata": {"name": "a", "labels": {"app": "shop"}}, "spec": {"x": 1}}
     now = copy.deepcopy(wanted)
-    now["metadata"] |= {"labels": {"app": "shop", "drained": "yes"}, "annotations": {"by": "us"}}
+    now["metadata"] = {"name": "a", "labels": {"app": "shop", "drained": "yes"}, "annotations": {"by": "us"}}
     now["status"] = {"ready": True}
     assert restoring_patch(now, wanted) == {"metadata": {"labels": {"drained": None}, "annotations": {"by": None}}}
 
