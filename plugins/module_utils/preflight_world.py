@@ -33,6 +33,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_
     versions,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.owners import owner_findings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probing import PROBE_SPEC, probe
 
 _REQUESTS = 20
@@ -114,9 +115,12 @@ class World:
         state = provider.read()
         self.snapshot["weight"] = state.weight
         provider.plan(100, state, strict=True)  # refuses routes that can't be split
-        for backend in provider.backends().values():
-            if backend.problem:
-                self._tell("release_traffic", backend.problem)
+        problems = [backend.problem for backend in provider.backends().values() if backend.problem]
+        problems += provider.obstacles(state)
+        if not (self._facts.get("release_guard") or {}).get("takeover"):
+            problems += owner_findings(state)
+        for problem in problems:
+            self._tell("release_traffic", problem)
 
     def _ask_entry_service(self) -> None:
         name = str(self._facts["release_entry_service"]["name"])
