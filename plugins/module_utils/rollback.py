@@ -82,10 +82,13 @@ def roll_back(
     steps.take("record", lambda: record.begin(steps), needed=False)
     if asked.whole:
         # Imported when users are away from the candidate: what it takes would have kept them there.
-        from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_rest import RestWork
+        from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_rest import (
+            RestWork,
+            sample_size,
+        )
 
-        patience, requests = asked.verify_timeout, asked.probe_requests
-        rest = RestWork(cluster, target, clock, traffic, patience=patience, requests=requests)
+        requests = sample_size(asked.probe_requests, record.weight_before(steps))
+        rest = RestWork(cluster, target, clock, traffic, patience=asked.verify_timeout, requests=requests)
         take_rest(rest, steps, away=away)
         if not steps.problems:
             steps.take("end", lambda: record.end(steps))
@@ -102,6 +105,7 @@ def take_traffic(work: OnTraffic, steps: Steps) -> bool:
     """Take users off the candidate, on every way to it; whether they are."""
     # A side that was scaled down would fall over under what is about to come back.
     steps.take("stable side", work.strengthen, needed=False)
+    steps.renew_patience()
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         ways = [
             pool.submit(steps.take, "weight", work.withdraw),

@@ -62,6 +62,10 @@ class Record:
         self._store.record("rollback_unfinished", data=data, release_id=self._id)
         return Done(f"{self.state}, until a rollback ends without a problem", changed=True)
 
+    def weight_before(self, steps: Steps) -> int:
+        """What the candidate had before this run, or before the one that it finishes; 0 where nobody knows."""
+        return int(self._data(steps)["weight_before"] or 0)
+
     def _set(self, state: str, data: dict[str, t.Any]) -> Done:
         kept, _dropped = journals.without_secrets(data)
         written = self._store.close(state, kept, self._id)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
@@ -35,7 +36,16 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.pr
 
 _POLL = 0.1
 _LOOK = 0.5
+_ALL_TRAFFIC = 100
+_MISSED = 0.001
 _DRY = "not looked at in a dry run"
+
+
+def sample_size(least: int, weight_before: int) -> int:
+    """How many requests, ``least`` or more, miss a side with ``weight_before`` percent at most once in 1000 times."""
+    if not 0 < weight_before < _ALL_TRAFFIC:
+        return least
+    return max(least, math.ceil(math.log(_MISSED) / math.log(1 - weight_before / _ALL_TRAFFIC)))
 
 
 class NotVerifiedError(RolloutError):
@@ -48,6 +58,7 @@ class RestWork:
     def __init__(
         self, cluster: Cluster, target: Target, clock: Clock, traffic: TrafficWork, *, patience: float, requests: int
     ) -> None:
+        """``requests`` make a proof; ``patience`` are the seconds for each of the proofs, and for pods to end."""
         self._cluster = cluster
         self._target = target
         self._clock = clock

@@ -67,6 +67,7 @@ class Steps:
         self._show = show
         self._lock = threading.Lock()
         self._began = clock.monotonic()
+        self._patience = patience
         self._until = self._began + patience
         self._taken: list[Step] = []
         self._done: dict[str, Done] = {}
@@ -94,11 +95,11 @@ class Steps:
     def take(self, name: str, work: t.Callable[[], Done], *, needed: bool = True) -> Done | None:
         """Do ``work``; None where it failed, which is a problem, or a warning where it isn't ``needed``.
 
-        What may go well a moment later is tried again as long as there is time.
+        What is needed and may go well a moment later is tried again as long as there is time.
         """
         began = self._clock.monotonic()
         try:
-            done = self._persist(work)
+            done = self._persist(work) if needed else work()
         except Exception as error:
             # Whatever it is, a rollback must not end here: the next steps take users off the candidate.
             self._fail(name, began, _told(error), needed=needed)
@@ -108,6 +109,10 @@ class Steps:
             self.warnings += done.warnings
         self.note(name, began, done.says, changed=done.changed)
         return done
+
+    def renew_patience(self) -> None:
+        """Start the time for trying again anew, after a step that was waited for on purpose."""
+        self._until = self._clock.monotonic() + self._patience
 
     def refuse(self, name: str, why: str) -> None:
         """A step that can't be taken; a problem."""

@@ -115,8 +115,10 @@ class Target:
 
 
 def _with_credentials(facts: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The source of measurements of the journal, which keeps no secrets, with those that the inventory holds."""
-    return {**(release.get("release_prometheus") or {}), **(facts.get("release_prometheus") or {})}
+    """The source of measurements as the journal has it, with the secrets that only the inventory holds."""
+    given = release.get("release_prometheus") or {}
+    secrets = {key: given[key] for key in ("token", "username", "password") if key in given}
+    return {**secrets, **(facts.get("release_prometheus") or {})}
 
 
 def restorable(found: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

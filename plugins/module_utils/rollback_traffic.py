@@ -64,6 +64,8 @@ class TrafficWork:
         before, after = change["before"], change["after"]
         says = f"{before} to {after} %" if change["changed"] else f"{after} % already"
         facts = {"weight": {"before": before, "after": after}, "routes": change["routes"]}
+        if "notices" in change:
+            facts["notices"] = change["notices"]
         return Done(says, change["changed"], tuple(change.get("warnings", ())), facts, change["diff"])
 
     def switch_entry(self) -> Done:

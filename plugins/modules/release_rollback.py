@@ -73,7 +73,8 @@ options:
     default: 120.0
   probe_requests:
     description:
-      - How many requests must show that the candidate gets none.
+      - How many requests at least must show that the candidate gets none.
+      - More are sent where its weight was so small that these might have missed it.
     type: int
     default: 100
 extends_documentation_fragment:
@@ -151,6 +152,11 @@ routes:
   returned: when the weight could be set
   type: list
   elements: dict
+notices:
+  description: What the provider leaves alone, as M(claude_enhancer.rollout.traffic_weight) returns it.
+  returned: when there is any
+  type: list
+  elements: str
 entry_selector:
   description: Selector of the entry service, C(before) and C(after).
   returned: when it could be set

@@ -130,7 +130,8 @@ def test_back_from_each_stage(
     data = journal(cluster).events[-1]["data"]
     assert (data["reason"], data["weight_before"]) == ("manual_intervention", weight)
     assert data["entry_selector_before"]["version"] == ("5.1" if switched else "5.0")
-    assert (data["probe"]["asked"], data["probe"]["candidate"]) == (100, 0)
+    # Of 5 % a hundred requests might miss the candidate.
+    assert (data["probe"]["asked"], data["probe"]["candidate"]) == (135 if weight == 5 else 100, 0)
     assert {one["verdict"] for one in data["judgements"]} == {"pass"}
     at = {step["name"]: step["at"] for step in data["steps"]}
     assert at["stable side"] < at["weight"] < at["record"] < at["edge"] < at["canary"] < at["pods"]

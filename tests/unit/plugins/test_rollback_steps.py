@@ -17,6 +17,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     UnreachableError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback import take_rest, take_traffic
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_rest import sample_size
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done, Step, Steps
 
 
@@ -125,6 +126,18 @@ def test_the_patience_of_all_steps_together_ends(steps: Steps, clock: FakeClock)
     assert steps.problems == ["record: busy", "end: busy"]
 
 
+def test_waiting_on_purpose_costs_no_patience(steps: Steps, clock: FakeClock) -> None:
+    clock.advance(60)
+    steps.renew_patience()
+    assert steps.take("weight", failing(ClusterError("busy", status=503))) is not None
+
+
+def test_what_is_not_needed_is_tried_once_since_users_wait(steps: Steps, clock: FakeClock) -> None:
+    assert steps.take("stable side", failing(ClusterError("busy", status=503)), needed=False) is None
+    assert clock.monotonic() == 0
+    assert steps.warnings == ["stable side: busy"]
+
+
 class Work:
     """Notes what is called; what is named in ``broken`` fails."""
 
@@ -206,3 +219,10 @@ def test_a_removal_that_fails_stops_no_other(steps: Steps) -> None:
     assert {"empty_green", "remove_configuration"} <= set(work.called)
     assert "await_pods" not in work.called, "pods of a Deployment that stands never end"
     assert sorted(steps.problems) == ["canary: broken", "drained: broken", "metrics: broken"]
+
+
+@pytest.mark.parametrize(("before", "size"), [(0, 100), (1, 688), (5, 135), (20, 100), (99, 100), (100, 100)])
+def test_so_many_requests_are_sent_that_the_share_before_would_have_been_seen(before: int, size: int) -> None:
+    assert sample_size(100, before) == size
+    assert size >= 100
+    assert before in (0, 100) or (1 - before / 100) ** size <= 0.001
