@@ -57,10 +57,11 @@ class StageState:
         return state
 
     def restore(self) -> None:
-        """Put every object back, wait until the Deployments stand, then give the candidate its weight.
+        """Take the weight away, put every object back, wait until the Deployments stand, then give the weight.
 
         Raises TimeoutError when they don't.
         """
+        set_weight(traffic_provider(self.world, self.traffic), 0, guard=False)
         asyncio.run(asyncio.wait_for(self._write(), _PATIENCE))
         set_weight(traffic_provider(self.world, self.traffic), self.weight, guard=False)
 

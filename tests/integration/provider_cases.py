@@ -68,7 +68,8 @@ def cases(world: World) -> dict[str, Case]:
     """Every provider, HAProxy in both of its ways."""
     common = {"namespace": NAMESPACE, "name": NAME}
     subsets = {side: {"host": NAME, "subset": side} for side in ("stable", "candidate")}
-    versions = {"stable": {"labels": {"version": "5.0"}}, "candidate": {"labels": {"version": "5.1"}}}
+    stable_pods = {"version": "5.0", "deployment-type": "blue"}
+    versions = {"stable": {"labels": stable_pods}, "candidate": {"labels": {"version": "5.1"}}}
     facts = json.loads((world.home / "world.json").read_text())["haproxy"]
     runtime = {"instances": [instance["socket"] for instance in facts["instances"]]}
     by_map = {"haproxy": runtime | {"map": facts["map"]}, "namespace": NAMESPACE, "name": facts["key"]}

@@ -17,8 +17,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints 
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Backend
 
-_NO_LABELS: t.Mapping[str, str] = {}
-
 
 def service_backend(cluster: Cluster, namespace: str, name: str, option: str) -> Backend:
     """What stands behind the Service ``name``; ``option`` named it and is blamed where there is no such Service."""
@@ -26,13 +24,14 @@ def service_backend(cluster: Cluster, namespace: str, name: str, option: str) ->
 
 
 def backend(
-    name: str, found: Standing | None, option: str, labels: t.Mapping[str, str] = _NO_LABELS, part: str = ""
+    name: str, found: Standing | None, option: str, labels: t.Mapping[str, str] | None = None, part: str = ""
 ) -> Backend:
     """Ready endpoints of a Service whose pods carry ``labels``, which is where a mesh sends the side's requests.
 
     ``part`` is what the labels are called, such as ``subset candidate``.
     """
     whole = f"{name} {part}" if part else name
+    labels = labels or {}
     if found is None:
         return Backend(whole, 0, 0, f"{option}: there is no Service for {name} in the cluster")
     clash = contradiction(found.selector, labels)

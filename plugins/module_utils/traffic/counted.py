@@ -12,7 +12,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock impo
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import SIDES, Side
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probe import Sample
 
-Totals = t.Mapping[Side, float | None]
+Totals: t.TypeAlias = "t.Mapping[Side, float | None]"
 """Each side's requests so far; None where no series counts them yet."""
 
 _PAUSE = 0.5

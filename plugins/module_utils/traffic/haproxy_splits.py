@@ -48,7 +48,7 @@ class Servers:
     balance: str = ""
 
 
-Reading = Entry | Servers
+Reading: t.TypeAlias = "Entry | Servers"
 
 
 class Split(t.Protocol):

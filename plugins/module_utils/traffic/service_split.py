@@ -68,12 +68,12 @@ class Sides:
         return common
 
     def opened_to(self, selector: Labels) -> set[Side]:
-        """The sides that the selector lets in. Raises InputError for one that is neither a side nor both."""
+        """The sides that the selector lets in, or a part of one. Raises InputError where it is none of these."""
         own = {key: value for key, value in selector.items() if key in self.keys}
         if not own:
             return set(SIDES)
         for side in SIDES:
-            if own == self.labels[side]:
+            if self.labels[side].items() <= own.items():
                 return {side}
         raise InputError(
             f"stable.labels, candidate.labels: the Service selects {format_labels(own)}, which is neither "

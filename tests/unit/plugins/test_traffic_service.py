@@ -27,7 +27,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs impor
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider, set_weight
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.options import read_options
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.service import ServiceProvider
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.service_split import candidates_for
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.service_split import Sides, candidates_for
 from tests.unit.plugins.fake_cluster import FakeCluster
 
 NAMESPACE = "shop"
@@ -352,3 +352,13 @@ def test_no_other_number_of_pods_is_nearer(weight: int, stable: int) -> None:
     chosen = candidates_for(weight, stable)
     assert chosen >= 1
     assert all(error(chosen) <= error(count) + 1e-9 for count in (chosen + 1, max(1, chosen - 1)))
+
+
+def test_a_part_of_a_side_is_that_side_and_a_rollback_widens_it_again() -> None:
+    labels = {"stable": {"labels": {"version": "5.0", "kind": "blue"}}, "candidate": {"labels": {"version": "5.1"}}}
+    sides = Sides.from_options(labels)
+    drained = {"app": "shop", "version": "5.1", "kind": "green"}
+    assert sides.opened_to(drained) == {"candidate"}
+    assert sides.selector(drained, 0) == {"app": "shop", "version": "5.0", "kind": "blue"}
+    with pytest.raises(InputError, match="neither"):
+        sides.opened_to({"app": "shop", "version": "5.0", "kind": "green"})
