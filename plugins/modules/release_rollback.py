@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: release_rollback
 short_description: Take a release back in one act, users first
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Restores weights, the selector of the entry service and replicas from the snapshot in the release's journal, in one
     process, and says for each step when it began and how long it took.

@@ -113,6 +113,7 @@ options:
       - Users who are kept on a side by a cookie make many requests of one draw, so the interval is narrower than the
         truth where few users send many requests; use O(tolerance) then.
     type: dict
+    version_added: 0.2.0
     suboptions:
       stable:
         description:

@@ -58,19 +58,23 @@ options:
     description:
       - Requests per second that one replica can serve; with O(request_rate) it says how many the receiving side needs.
     type: float
+    version_added: 0.2.0
   request_rate:
     description:
       - Requests per second that come in for both sides together.
     type: float
+    version_added: 0.2.0
   stable_replicas:
     description:
       - Replicas that the stable side had before the release; without it, what it has now counts.
     type: int
+    version_added: 0.2.0
   takeover:
     description:
       - Whether to go on although a GitOps controller or another rollout tool holds the weight, as its C(managedFields),
         labels or owners say.
     type: bool
+    version_added: 0.2.0
     default: false
 seealso:
   - module: claude_enhancer.rollout.traffic_weight_info

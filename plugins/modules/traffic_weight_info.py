@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: traffic_weight_info
 short_description: Read the percent of requests that the candidate of a release gets, and what stands behind it
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - Claude Enhancer operations team (@claude-enhancer)
 description:

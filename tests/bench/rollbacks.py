@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Ref
 from rehearsal.world import World
-from tests.bench import playbook
+from tests.bench import measure, playbook
 from tests.bench.calls import unix
 from tests.bench.playbook import BenchError, Ran, last_lines, own
 from tests.bench.stage_state import StageState, traffic_provider
@@ -44,6 +44,7 @@ def ways() -> list[str]:
 
 def prepare(stand: Stand, provider: str) -> dict[str, StageState]:
     """Take a release through all stages by ``provider``; how the world stood in each of them."""
+    measure.set_up(stand)  # a rollback from the last stage removed what it made
     states = {}
     for stage in STAGES:
         variables = {"rehearsal_provider": provider, "bench_stage": stage, **REPLICAS}
@@ -103,6 +104,7 @@ def _core_playbook(world: World, state: StageState) -> Ran:
         "bench_remove": move.remove,
         "bench_command": move.command,
         "bench_edge": _edge(world, state),
+        "bench_prometheus": world.prometheus_url,
     }
     return playbook.run(world, own("rollback_k8s"), variables)
 
