@@ -119,7 +119,10 @@ NO_HOST = {
     "'version_header': 'x-claude-version', 'pod_header': 'x-claude-pod', 'requests': 400} }}"
 }
 CASES: dict[str, tuple[Extra | Callable[[World], Extra], list[str]]] = {
-    "unknown provider": (traffic(provider="istyo"), ["release_traffic.provider: 'istyo' is not one of istio"]),
+    "unknown provider": (
+        traffic(provider="istyo"),
+        ["release_traffic.provider: 'istyo' isn't known; choose one of: gateway_api"],
+    ),
     "weight 101": (
         stage("canary_start", weight=101),
         ["release_stages: stage canary_start: weight: 101 is not a whole number from 0 to 100"],
@@ -131,7 +134,7 @@ CASES: dict[str, tuple[Extra | Callable[[World], Extra], list[str]]] = {
     "a route without the subset": (
         traffic(candidate={"host": "claude-enhancer", "subset": "candidat"}),
         [
-            "release_traffic.stable, release_traffic.candidate: no route of VirtualService claude-enhancer/"
+            "release_traffic.stable, release_traffic.candidate: no HTTP route of VirtualService claude-enhancer/"
             "claude-enhancer has a destination to both claude-enhancer subset stable and claude-enhancer subset "
         ],
     ),
@@ -184,7 +187,7 @@ CASES: dict[str, tuple[Extra | Callable[[World], Extra], list[str]]] = {
         },
         [
             "release_on_interrupt: 'stay' is not one of roll_back, hold",
-            "release_traffic.provider: 'istyo' is not one of istio",
+            "release_traffic.provider: 'istyo' isn't known; choose one of: gateway_api",
             "release_stages: stage canary_start: weight: 101 is not a whole number from 0 to 100",
             "release_agents.directory: /nowhere/agents is no folder; name the one with the candidate's agent files",
             "release_candidate_manifest: there is no file /nowhere/deployment.yml.j2; name",

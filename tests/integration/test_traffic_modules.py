@@ -251,7 +251,11 @@ def test_bad_input_fails_in_a_sentence_before_anything_is_touched(api: Api, tmp_
         hanging = f"http://127.0.0.1:{silent.getsockname()[1]}"
         cases = [
             (weight(api, 101), "input", "weight: must be a whole number from 0 to 100, not 101"),
-            (weight(api, 5, provider="linkerd"), None, "value of provider must be one of: istio, got: linkerd"),
+            (
+                weight(api, 5, provider="linkerd"),
+                None,
+                "value of provider must be one of: gateway_api, haproxy, istio",
+            ),
             (weight(api, 5, name="gone"), "not_found", "name: there is no VirtualService gone"),
             (weight(api, 5, namespace="gone"), "not_found", "no VirtualService claude-enhancer in namespace gone"),
             (
