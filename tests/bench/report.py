@@ -21,6 +21,11 @@ DEFINITIONS = {
         "weight. Command: start of the process. Last request and last answer: the last that the load sent to the "
         "candidate and got from it. Verified: the journal was closed as rolled_back."
     ),
+    "by": (
+        "rollback.yml: as above. Shell script: kubectl, one step after the other, a fixed sleep of 10 s, one look. "
+        "kubernetes.core playbook: does and proves what ours does, its patches given ready-made. For these two verified "
+        "is the end of the process. All begin from the same objects, put back before each run."
+    ),
     "breach": (
         "stage_watch looks every second, then 30 % of the candidate's answers become errors. Fault: just before the "
         "fault is sent. Seen: a look judged that a trigger holds. Weight 0 stored: the API had answered. The last "
