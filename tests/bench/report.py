@@ -23,7 +23,7 @@ DEFINITIONS = {
     ),
     "by": (
         "rollback.yml: as above. Shell script: kubectl, one step after the other, a fixed sleep of 10 s, one look. "
-        "kubernetes.core playbook: does and proves what ours does, its patches given ready-made. For these two verified "
+        "kubernetes.core playbook: does and proves what ours does, its patches given ready-made. Verified, of these two, "
         "is the end of the process. All begin from the same objects, put back before each run."
     ),
     "breach": (
