@@ -27,6 +27,8 @@ WAYS = (OURS, SCRIPT, CORE_PLAYBOOK)
 REPLICAS = {"release_green_replicas": 3, "release_canary_replicas": {"start": 1, "expand": 2}}
 _SCRIPT = Path(__file__).with_name("rollback_script.sh")
 _PATIENCE = 60.0
+# Seconds without a request to the candidate that are nothing unusual at its smallest weight.
+_QUIET = 1.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def way_back(stand: Stand, state: StageState, way: str) -> Times:
         raise BenchError("the Deployments of the stage did not come back") from None
     stand.wait_for_candidate(began)
     ran = _RUN[way](stand.world, state)
-    sent, _answered = stand.last_candidate_request(ran.began, ran.ended)
+    sent, _answered = stand.last_candidate_request(ran.began, ran.ended, quiet=_QUIET)
     verified = ran.seconds
     if way == OURS:
         journal = stand.journal()

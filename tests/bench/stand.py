@@ -51,21 +51,23 @@ class Stand:
 
         wait_for("a request to the candidate", answered)
 
-    def last_candidate_request(self, began: float, ended: float) -> tuple[float, float]:
+    def last_candidate_request(self, began: float, ended: float, *, quiet: float = 0.0) -> tuple[float, float]:
         """When the candidate's last request was sent, and answered; both unix seconds, within ``began`` and ``ended``.
 
-        A request that got no answer with a version counts as the candidate's. Raises BenchError when there was none.
+        It may have come up to ``quiet`` seconds before ``began``, where requests are rare and the way back is fast: then
+        that is ``began``. A request that got no answer with a version counts as the candidate's. Raises BenchError when
+        there was none.
         """
         report = self.load_after(ended)
         counted = report.versions[CANDIDATE]
         lost = [failure for failure in report.failures if failure["version"] not in (STABLE, CANDIDATE)]
         sent = max([counted.last_sent, *(failure["sent"] for failure in lost)])
         answered = max([counted.last_answer, *(failure["time"] for failure in lost)])
-        if not began <= sent <= ended:
+        if not began - quiet <= sent <= ended:
             raise BenchError(
                 f"the candidate's last request was sent {sent - began:.3f} s from the start of the process"
             )
-        return sent, answered
+        return max(sent, began), max(answered, began)
 
     def calls(self) -> list[Call]:
         """All that the audit log holds by now."""
