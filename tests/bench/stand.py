@@ -54,9 +54,9 @@ class Stand:
     def last_candidate_request(self, began: float, ended: float, *, quiet: float = 0.0) -> tuple[float, float]:
         """When the candidate's last request was sent, and answered; both unix seconds, within ``began`` and ``ended``.
 
-        It may have come up to ``quiet`` seconds before ``began``, where requests are rare and the way back is fast: then
-        that is ``began``. A request that got no answer with a version counts as the candidate's. Raises BenchError when
-        there was none.
+        It may have come up to ``quiet`` seconds before ``began``, where requests are rare and the way back is fast:
+        then that is ``began``. A request that got no answer with a version counts as the candidate's. Raises
+        BenchError when there was none.
         """
         report = self.load_after(ended)
         counted = report.versions[CANDIDATE]
