@@ -24,8 +24,8 @@ DEFINITIONS = {
     "by": (
         "rollback.yml: as above. Shell script: kubectl, one step after the other, a fixed sleep of 10 s, one look. "
         "kubernetes.core playbook: does and proves what ours does, its patches given ready-made. Verified is the end "
-        "of the process for both. All begin from the same objects, put back before each run; a last request of 0 had been "
-        "sent before the process began."
+        "of the process for both. All begin from the same objects, put back before each run; a last request of 0 had "
+        "been sent before the process began."
     ),
     "breach": (
         "stage_watch looks every second, then 30 % of the candidate's answers become errors. Fault: just before the "
