@@ -239,7 +239,7 @@ def test_the_guard_holds_back_what_cannot_be_carried(api: Api, tmp_path: Path) -
     api.follow("claude-enhancer")
     empty, _overruled, taken_back = play(tmp_path, [weight(api, 5), weight(api, 5, guard=False), weight(api, 0)])
     assert (empty["failed"], empty["error"]) == (True, "guard")
-    assert "claude-enhancer subset candidate has 0 ready endpoints of 0 pods" in empty["msg"]
+    assert "claude-enhancer subset candidate has 0 ready endpoints of 0," in empty["msg"]
     assert taken_back["after"] == 0
     api.core.patch_namespaced_service("claude-enhancer", NAMESPACE, {"spec": {"selector": {"version": "5.0"}}})
     (outside,) = play(tmp_path, [weight(api, 5)])

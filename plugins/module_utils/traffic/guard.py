@@ -76,7 +76,7 @@ def findings(share: int, receiving: Backend, giving: Backend, limits: Limits) ->
     if receiving.ready >= needed or receiving.scales:
         return []
     return [
-        f"{receiving.name} has {receiving.ready} ready endpoints of {receiving.matching} pods, "
+        f"{receiving.name} has {receiving.ready} ready endpoints of {receiving.matching}, "
         f"but needs {needed} for {share} % of the requests ({giving.name} has {giving.ready})"
     ]
 

@@ -14,8 +14,8 @@ from rehearsal.cluster import envtest, pki
 from rehearsal.world import World
 
 RECORDER = """#!/bin/sh
-echo "$0" "$@" > "{folder}/$(basename "$0").called"
 trap 'echo stopped >> "{folder}/order"; basename "$0" >> "{folder}/order"; exit 0' TERM
+echo "$0" "$@" > "{folder}/$(basename "$0").called"
 {then}
 """
 
@@ -71,7 +71,8 @@ def test_both_are_started_on_the_addresses_of_the_world_and_stopped_in_order(tmp
 
 def test_the_end_of_one_of_them_is_told(tmp_path: Path, world: World) -> None:
     fake(tmp_path, "etcd")
-    fake(tmp_path, "kube-apiserver", "exit 3")
+    # Not before the other one can be told to stop.
+    fake(tmp_path, "kube-apiserver", f'while [ ! -s "{tmp_path}/etcd.called" ]; do sleep 0.01; done; exit 3')
 
     async def run() -> None:
         await envtest.run(tmp_path, world, pki.ensure(world), asyncio.Event())
