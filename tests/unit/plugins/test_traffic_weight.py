@@ -230,7 +230,7 @@ def test_the_receiving_side_must_carry_its_share(
     if not refused:
         assert set_weight(provider_of(cluster), weight, limits=limits).after.weight == weight
         return
-    with pytest.raises(GuardError, match=f"{ready} ready endpoints of {ready + unready} pods"):
+    with pytest.raises(GuardError, match=f"{ready} ready endpoints of {ready + unready},"):
         set_weight(provider_of(cluster), weight, limits=limits)
     assert cluster.writes == 0
 
