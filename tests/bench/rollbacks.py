@@ -141,6 +141,10 @@ class Move:
         ref = now.ref
         if not isinstance(ref, Ref):
             raise BenchError(f"{ref} is no object of Kubernetes")
+        if traffic["provider"] == "service":
+            selector = {"app": "claude-enhancer", **traffic["stable"]["labels"]}
+            names = {"api_version": ref.api_version, "kind": ref.kind, "name": ref.name}
+            return cls(names, ref.plural, ({"op": "replace", "path": "/spec/selector", "value": selector},))
         if traffic["provider"] == "nginx_ingress":
             canary = f"{traffic['name']}-canary"
             names = {"api_version": ref.api_version, "kind": ref.kind, "name": canary}
