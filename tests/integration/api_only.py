@@ -97,6 +97,13 @@ def _create(cluster: Cluster, body: dict[str, Any]) -> None:
             time.sleep(0.05)
 
 
+def forget_releases(cluster: Cluster) -> None:
+    """Remove every journal of the namespace."""
+    for item in cluster.list(config_map(NAMESPACE)):
+        if "-release-" in item["metadata"]["name"]:
+            cluster.delete(config_map(NAMESPACE, item["metadata"]["name"]))
+
+
 def candidate_weight(cluster: Cluster) -> int:
     """The most that any route of the VirtualService gives the candidate, but for the testers' own routes."""
     spec = cluster.get(virtual_service(NAMESPACE, NAMESPACE))["spec"]

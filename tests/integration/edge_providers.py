@@ -6,9 +6,10 @@ import asyncio
 import copy
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 
@@ -130,6 +131,21 @@ async def until_candidate_has(client: KubeClient, pods: int) -> None:
     while (await client.get(f"{DEPLOYMENTS}/{CANDIDATE}")).get("status", {}).get("readyReplicas", 0) != pods:
         assert time.monotonic() < deadline, f"the candidate doesn't come to {pods} ready pods"
         await asyncio.sleep(0.1)
+
+
+@contextmanager
+def beside_candidate(world: World) -> Iterator[World]:
+    """The world with a pod of 5.1 beside those of 5.0, until the block ends."""
+
+    async def on_client(work: Callable[[KubeClient], Coroutine[Any, Any, None]]) -> None:
+        async with KubeClient.from_kubeconfig(world.kubeconfig) as client:
+            await work(client)
+
+    asyncio.run(on_client(start_candidate))
+    try:
+        yield world
+    finally:
+        asyncio.run(on_client(stop_candidate))
 
 
 async def stop_candidate(client: KubeClient) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.client import KubeClient, Object
+from rehearsal.client import Object
 from rehearsal.world import EDGE_HOSTS, NAMESPACE, World
 from tests.integration.edge_providers import (
     CANARY,
@@ -22,9 +22,8 @@ from tests.integration.edge_providers import (
     NGINX,
     PROVIDERS,
     Place,
+    beside_candidate,
     canary_ingress,
-    start_candidate,
-    stop_candidate,
     under_load,
     until_candidate_has,
     visit,
@@ -39,16 +38,8 @@ OTHER_HOST = "other.claude-enhancer.example.com"
 @pytest.fixture(scope="module")
 def place_of_two(world: World) -> Iterator[World]:  # noqa: F811
     """The session's world with a pod of 5.1 beside those of 5.0."""
-
-    async def on_client(work: Callable[[KubeClient], Coroutine[Any, Any, None]]) -> None:
-        async with KubeClient.from_kubeconfig(world.kubeconfig) as client:
-            await work(client)
-
-    asyncio.run(on_client(start_candidate))
-    try:
+    with beside_candidate(world):
         yield world
-    finally:
-        asyncio.run(on_client(stop_candidate))
 
 
 def on_edge(place: World, scenario: Callable[[Place], Coroutine[Any, Any, None]]) -> None:

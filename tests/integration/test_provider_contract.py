@@ -30,7 +30,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.re
 from rehearsal.cli import load as steady_load
 from rehearsal.client import KubeClient
 from rehearsal.world import NAMESPACE, World
-from tests.integration.edge_providers import CANDIDATE, start_candidate, stop_candidate
+from tests.integration.edge_providers import CANDIDATE, beside_candidate
 from tests.integration.provider_cases import (
     KUBERNETES,
     NAMES,
@@ -51,16 +51,8 @@ WEIGHTS = (5, 20, 50, 100)
 @pytest.fixture(scope="module")
 def place(world: World) -> t.Iterator[World]:  # noqa: F811
     """The session's world with a pod of 5.1 beside those of 5.0."""
-
-    async def on_client(work: t.Callable[[KubeClient], t.Coroutine[t.Any, t.Any, None]]) -> None:
-        async with KubeClient.from_kubeconfig(world.kubeconfig) as client:
-            await work(client)
-
-    asyncio.run(on_client(start_candidate))
-    try:
+    with beside_candidate(world):
         yield world
-    finally:
-        asyncio.run(on_client(stop_candidate))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, config_map
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
 from rehearsal.world import NAMESPACE
-from tests.integration.api_only import PROGRAM, api, environment, results, write_playbook
+from tests.integration.api_only import PROGRAM, api, environment, forget_releases, results, write_playbook
 
 BLOCK = 76
 APPLICATION = "claude-enhancer"
@@ -37,9 +37,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cluster(kubeconfig: Path) -> Cluster:
     """The API without any journal."""
     cluster = Cluster.from_options({"kubeconfig": str(kubeconfig)})
-    for item in cluster.list(config_map(NAMESPACE)):
-        if "-release-" in item["metadata"]["name"]:
-            cluster.delete(config_map(NAMESPACE, item["metadata"]["name"]))
+    forget_releases(cluster)
     return cluster
 
 

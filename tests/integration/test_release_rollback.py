@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import (
     Cluster,
     Ref,
-    config_map,
     deployment,
     service,
 )
@@ -22,7 +21,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider, set_weight
 from rehearsal.world import NAMESPACE
-from tests.integration.api_only import TRAFFIC, api, candidate_weight, results
+from tests.integration.api_only import TRAFFIC, api, candidate_weight, forget_releases, results
 
 BLOCK = 83
 ROLLBACK = "claude_enhancer.rollout.release_rollback"
@@ -55,9 +54,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cluster(kubeconfig: Path) -> Cluster:
     """The API in the middle of a switch: 5 % on the candidate, the entry Service on it, and no journal."""
     cluster = Cluster.from_options({"kubeconfig": str(kubeconfig)})
-    for item in cluster.list(config_map(NAMESPACE)):
-        if "-release-" in item["metadata"]["name"]:
-            cluster.delete(config_map(NAMESPACE, item["metadata"]["name"]))
+    forget_releases(cluster)
     put(cluster, BLUE, a_deployment(BLUE, STABLE, 3))
     put(cluster, CANARY, a_deployment(CANARY, CANDIDATE, 1))
     put(cluster, ENTRY, {"spec": {"selector": CANDIDATE, "ports": [{"port": 80}]}})

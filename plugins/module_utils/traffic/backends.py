@@ -15,7 +15,12 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints 
     format_labels,
     standing,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Backend
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import Backend, Side
+
+
+def service_backends(cluster: Cluster, namespace: str, services: t.Mapping[Side, str]) -> dict[Side, Backend]:
+    """What stands behind each side that is a Service of ``namespace``, named by the side's option ``host``."""
+    return {side: service_backend(cluster, namespace, name, f"{side}.host") for side, name in services.items()}
 
 
 def service_backend(cluster: Cluster, namespace: str, name: str, option: str) -> Backend:

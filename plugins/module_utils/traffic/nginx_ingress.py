@@ -20,7 +20,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     NotFoundError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import ingress_canary
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import service_backend
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import service_backends
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     SIDES,
     Backend,
@@ -97,10 +97,7 @@ class NginxIngressProvider:
         return state
 
     def backends(self) -> dict[Side, Backend]:
-        return {
-            side: service_backend(self.cluster, self.namespace, name, f"{side}.host")
-            for side, name in self._services.items()
-        }
+        return service_backends(self.cluster, self.namespace, self._services)
 
     def obstacles(self, state: TrafficState) -> list[str]:
         main, canary = t.cast(CanaryState, state).main, state.raw

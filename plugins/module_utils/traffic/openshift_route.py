@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref, openshift_route
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.dynamic import DynamicClient
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import service_backend
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import service_backends
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     SIDES,
     Backend,
@@ -86,10 +86,7 @@ class OpenshiftRouteProvider:
         return state
 
     def backends(self) -> dict[Side, Backend]:
-        return {
-            side: service_backend(self.cluster, self.namespace, name, f"{side}.host")
-            for side, name in self._services.items()
-        }
+        return service_backends(self.cluster, self.namespace, self._services)
 
     def obstacles(self, state: TrafficState) -> list[str]:
         return status_findings(state.raw)
