@@ -46,9 +46,8 @@ status: setup
 TWO_AT_A_TIME = $(MAKE) --no-print-directory --jobs=2
 
 test: setup
-	@$(TWO_AT_A_TIME) lint sanity docs-lint package
+	@$(TWO_AT_A_TIME) other-core lint sanity docs-lint package
 	@$(MAKE) --no-print-directory molecule
-	@$(MAKE) --no-print-directory other-core
 	@$(MAKE) --no-print-directory pytest
 
 pytest: setup

@@ -142,6 +142,9 @@ def _add_load(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--sessions", type=int, default=0, metavar="N", help="users with cookies of their own (default: no cookies)"
     )
     command.add_argument(
+        "--workflows", type=int, default=1, metavar="N", help="of each 20 requests, so many start one (default: 1)"
+    )
+    command.add_argument(
         "--provider",
         default=load.DEFAULT_PROVIDER,
         metavar="NAME",
@@ -226,14 +229,15 @@ def _fault(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     world = load_world(options.name)
+    users = {"sessions": options.sessions, "workflows": options.workflows}
     if options.background:
-        load.start(world, options.rate, options.duration, options.sessions, options.provider)
+        load.start(world, options.rate, options.duration, provider=options.provider, **users)
         print(f"Sending {options.rate} requests/s; end it with: python -m rehearsal load --stop --name {options.name}")
         return 0
     if options.stop:
         load.stop(world)
     elif not options.report:
-        load.foreground(world, options.rate, options.duration, options.sessions, options.provider)
+        load.foreground(world, options.rate, options.duration, provider=options.provider, **users)
     counted = load.report(world)
     print(json.dumps(asdict(counted), indent=2) if options.json else load.text(counted))
     return 0

@@ -30,14 +30,14 @@ def running(home: Path) -> Identity | None:
     return identity if identity.alive() else None
 
 
-def start(world: World, rate: int, duration: float, sessions: int = 0, provider: str = DEFAULT_PROVIDER) -> None:
-    """Begin load on the provider's edge in the background.
+def start(world: World, rate: int, duration: float, *, provider: str = DEFAULT_PROVIDER, **users: int) -> None:
+    """Begin load on the provider's edge in the background; ``users``: ``sessions`` and ``workflows``, as the options.
 
     Raises CommandError while some runs already, or when there is no such edge.
     """
     if running(world.home) is not None:
         raise CommandError("load runs already; end it with: python -m rehearsal load --stop")
-    command = _command(world, rate, duration, sessions, provider)
+    command = _command(world, rate, duration, provider, users)
     with (world.logs / "load.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -52,10 +52,10 @@ def start(world: World, rate: int, duration: float, sessions: int = 0, provider:
     _process_file(world.home).write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
 
 
-def foreground(world: World, rate: int, duration: float, sessions: int, provider: str = DEFAULT_PROVIDER) -> None:
+def foreground(world: World, rate: int, duration: float, *, provider: str = DEFAULT_PROVIDER, **users: int) -> None:
     """Run load until its time is over; an interrupt ends it early."""
     env = os.environ | {MARKER: str(world.home)}
-    process = subprocess.Popen(_command(world, rate, duration, sessions, provider), cwd=REPOSITORY, env=env)
+    process = subprocess.Popen(_command(world, rate, duration, provider, users), cwd=REPOSITORY, env=env)
     while True:
         try:
             process.wait()
@@ -105,11 +105,12 @@ def _quantiles(latency: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in latency.items() if value is not None) or "none"
 
 
-def _command(world: World, rate: int, duration: float, sessions: int, provider: str) -> list[str]:
+def _command(world: World, rate: int, duration: float, provider: str, users: Mapping[str, int]) -> list[str]:
     edge = world.edges.get(provider)
     if edge is None:
         raise CommandError(f"no edge for the provider {provider!r}; there are: {', '.join(sorted(world.edges))}")
-    options = [f"--home={world.home}", f"--rate={rate}", f"--duration={duration:g}", f"--sessions={sessions}"]
+    options = [f"--home={world.home}", f"--rate={rate}", f"--duration={duration:g}"]
+    options += [f"--{name}={value}" for name, value in users.items()]
     options += [f"--hostname={edge['host']}", *(f"--url={url}" for url in world.entries(provider))]
     return [sys.executable, "-m", "rehearsal.load", *options]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rehearsal.load.generator import Load
-from rehearsal.load.mix import endless_mix
+from rehearsal.load.mix import MOST_WORKFLOWS, endless_mix
 from rehearsal.load.report import read_report
 from rehearsal.world import EDGE_HOSTNAME, World
 
@@ -31,7 +31,7 @@ async def _run(options: argparse.Namespace) -> None:
     load = Load(
         options.home,
         options.url or [_address(World.load(options.home).edge_url)],
-        endless_mix(options.hostname),
+        endless_mix(options.hostname, options.workflows),
         rate=options.rate,
         duration=options.duration,
         sessions=options.sessions,
@@ -64,6 +64,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--duration", type=float, default=150.0, help="seconds to send for (default %(default)s)")
     parser.add_argument("--sessions", type=int, default=0, help="users with cookies of their own; 0 for no cookies")
     parser.add_argument(
+        "--workflows",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of each 20 requests, so many start a workflow (default 1)",
+    )
+    parser.add_argument(
         "--url",
         type=_url,
         action="append",
@@ -77,6 +84,8 @@ def _options() -> argparse.Namespace:
         parser.error(f"--duration {options.duration}: must be above 0 and at most {_LONGEST:g} seconds")
     if options.sessions < 0:
         parser.error(f"--sessions {options.sessions}: must not be negative")
+    if not 0 <= options.workflows <= MOST_WORKFLOWS:
+        parser.error(f"--workflows {options.workflows}: must be 0 to {MOST_WORKFLOWS}")
     if not (options.home / "world.json").exists():
         parser.error(f"--home {options.home}: there is no world; start one with python -m rehearsal up")
     return options

@@ -39,18 +39,24 @@ def request(method: str, path: str, hostname: str, document: object = None) -> R
     return Request(method, path, "".join(f"{line}\r\n" for line in lines).encode(), body)
 
 
-def endless_mix(hostname: str) -> Iterator[Request]:
-    """Requests for ever: of each 20, 7 ask for agents, 6 for the page, 3 for health, 3 for status, 1 starts a workflow.
+MOST_WORKFLOWS = 8
 
-    The order within 20 is shuffled once, the same in every run.
+
+def endless_mix(hostname: str, workflows: int = 1) -> Iterator[Request]:
+    """Requests for ever: of each 20, ``workflows`` start one, 6 ask for the page, 3 for health, 3 for status, the rest
+    (7 with one workflow) for agents.
+
+    The order within 20 is shuffled once, the same in every run. Raises ValueError beyond ``MOST_WORKFLOWS``.
     """
+    if not 0 <= workflows <= MOST_WORKFLOWS:
+        raise ValueError(f"{workflows} workflows of each 20 requests: must be 0 to {MOST_WORKFLOWS}")
     workflow = {"name": "rehearsal", "task": "steady load"}
     shares = [
-        (7, request("GET", "/api/v1/agents", hostname)),
+        (MOST_WORKFLOWS - workflows, request("GET", "/api/v1/agents", hostname)),
         (6, request("GET", "/", hostname)),
         (3, request("GET", "/health", hostname)),
         (3, request("GET", "/api/v1/status", hostname)),
-        (1, request("POST", "/api/v1/workflows", hostname, workflow)),
+        (workflows, request("POST", "/api/v1/workflows", hostname, workflow)),
     ]
     round_of_requests = [item for count, item in shares for _ in range(count)]
     random.Random(20).shuffle(round_of_requests)

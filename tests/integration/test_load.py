@@ -116,6 +116,12 @@ def test_every_answer_is_counted_by_its_version(tmp_path: Path) -> None:
     assert 0 < (report.latency["p50"] or 0) <= (report.latency["p99"] or 0) <= (report.latency["max"] or 0) < 1
 
 
+@pytest.mark.parametrize("workflows", [0, 1, 8])
+def test_of_each_20_requests_so_many_start_a_workflow(workflows: int) -> None:
+    mix = endless_mix("example.com", workflows)
+    assert [sum(next(mix).method == "POST" for _ in range(20)) for _ in range(3)] == [workflows] * 3
+
+
 def test_an_answer_of_500_and_above_failed_and_one_of_404_did_not(tmp_path: Path) -> None:
     answers = {b"/api/v1/agents": b"500 Oops", b"/health": b"404 Not Found"}
 
@@ -213,7 +219,8 @@ def test_the_command_ends_in_good_order_on_sigterm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--rate", "0"], ["--duration", "-1"], ["--sessions", "-1"], ["--url", "ftp://x"], []]
+    "options",
+    [["--rate", "0"], ["--duration", "-1"], ["--sessions", "-1"], ["--workflows", "9"], ["--url", "ftp://x"], []],
 )
 def test_wrong_options_are_refused_by_name(tmp_path: Path, options: list[str]) -> None:
     command = [sys.executable, "-m", "rehearsal.load", "--home", str(tmp_path), *options]
