@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,24 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_
 
 NOW = 1_795_168_800.0  # 2026-11-20T10:00:00Z
 INVENTORY = Path(__file__).resolve().parents[3] / "inventories" / "claude_enhancer" / "group_vars" / "all"
-# What Ansible's templates would give.
-TEMPLATED = {
-    "{{ release_metric_window }}": "2m",
-    "{{ release_workflow_window }}": "10m",
-    "{{ release_general_triggers }}": [{"metric": "error_rate", "above": 0.005}],
+WRITTEN: dict[str, Any] = {
+    variable: value
+    for name in ("release.yml", "metrics.yml", "stages.yml")
+    for variable, value in yaml.safe_load((INVENTORY / name).read_text()).items()
 }
 
 
 def filled(value: Any) -> Any:
+    """What Ansible's templates would give, where a value is another variable."""
     if isinstance(value, dict):
         return {key: filled(item) for key, item in value.items()}
     if isinstance(value, list):
         return [filled(item) for item in value]
-    return TEMPLATED.get(value, value) if isinstance(value, str) else value
+    named = re.fullmatch(r"\{\{ (\w+) \}\}", value) if isinstance(value, str) else None
+    return filled(WRITTEN[named.group(1)]) if named else value
 
 
-GOOD: dict[str, Any] = filled(
-    {
-        variable: value
-        for name in ("release.yml", "metrics.yml", "stages.yml")
-        for variable, value in yaml.safe_load((INVENTORY / name).read_text()).items()
-    }
-)
+GOOD: dict[str, Any] = filled(WRITTEN)
 
 
 def problems(**changed: Any) -> list[str]:
