@@ -22,10 +22,11 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import POLICIES, Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
-    POLICIES,
-    Conditions,
+    RISK_ARGUMENTS,
     read_conditions,
+    read_risks,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
     VERSIONS_OPTION,
@@ -39,7 +40,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.progress i
     plain,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold, Look, Outcome
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import Settings
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import ADVANCE, AT_END, Settings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import (
     TrafficProvider,
     open_provider,
@@ -59,6 +60,8 @@ SPEC = ArgumentSpec(
         "metrics": {"type": "dict", "default": {}},
         "criteria": {"type": "list", "elements": "dict", "default": []},
         "triggers": {"type": "list", "elements": "dict", "default": []},
+        **RISK_ARGUMENTS,
+        "advance": {"type": "str", "choices": list(ADVANCE), "default": AT_END},
         "observe": {"type": "float"},
         "extend_by": {"type": "float", "default": 0.0},
         "warm_up": {"type": "float", "default": 0.0},
@@ -182,7 +185,7 @@ class ActionModule(ReleaseAction):
         if weight is None and traffic:
             weight = traffic.first_weight
         show = TerminalShow(Display(), settings.seconds, weight, plan)
-        hold = Hold(settings, clock, source, traffic, show)
+        hold = Hold(settings, clock, source, versions, traffic, show)
         try:
             with _interruptible(options["stage"], hold):
                 outcome = hold.look_once() if self._task.check_mode else hold.run()
@@ -216,12 +219,13 @@ def _settings(options: dict[str, t.Any], conditions: Conditions, now: float) -> 
     observe = min(seconds, 2 * interval) if options["observe"] is None else options["observe"]
     if not conditions.all:
         interval, observe = max(interval, seconds / _WAITING_LOOKS), 0.0
-    same = ("extend_by", "warm_up", "grace", "on_no_evidence", "on_source_down", "on_interrupt")
+    same = ("extend_by", "warm_up", "grace", "on_no_evidence", "on_source_down", "on_interrupt", "advance")
     return Settings(
         seconds=seconds,
         interval=interval,
         conditions=conditions,
         observe=observe,
+        risks=read_risks(options),
         **{name: options[name] for name in same},
     )
 

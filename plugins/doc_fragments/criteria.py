@@ -15,7 +15,14 @@ options:
       - The catalogue of metrics; each name is a dictionary with the following keys.
       - C(kind) is V(ratio) (with C(bad) or C(good), and C(total)), V(quantile) (with C(buckets) and C(quantile)),
         V(gauge) (with C(query)) or V(increase) (with C(query)).
-        All of these but C(quantile) are PromQL which answers with counts over C($window), or with the gauge itself.
+      - All of these but C(quantile) are either a counter or PromQL. A counter is named by its selector alone, such as
+        C(http_requests_total{version="$candidate"}); the histogram of a quantile by that of its C(_bucket) series.
+        PromQL answers with counts over C($window), or with the gauge itself.
+      - A counter can be counted exactly, from its raw samples. PromQL that sums the increase of one selector over
+        C($window) is understood as that counter, and so is the rate where only a share matters. A selector with a
+        colon in its name is taken for the series of a recording rule, and asked for as it is.
+      - C($stable) and C($candidate) stand for the versions, C($side) for C(candidate). Where the two sides are
+        compared, the stable side is asked with C($stable) for C($candidate) and C(stable) for C($side).
       - C(window) is the time that C($window) stands for (V(60s) without it).
       - C(unit) is V(percent) (a fraction, shown as percent), V(seconds), V(count) or V(ratio); it only changes
         how values are read and written. With V(percent) a bound may be written V(0.1%), with V(seconds) V(200ms).
@@ -38,12 +45,38 @@ options:
       - C(window) replaces the window of the metric.
       - C(min_requests) (V(30), and V(1) for a trigger) and C(min_samples) (V(1) series) are the evidence needed to
         judge; with less the verdict is V(no_evidence).
-      - C(confidence) (none, and V(0.99) for a trigger) is the certainty with which the share must be beyond the bound,
-        by the exact binomial interval; V(0) compares the share itself. It is meant for one look, not for many.
-      - C(min_bad) (V(2) for a trigger) is the number of failed or slow requests without which a trigger does not hold.
+      - C(evidence) is V(sequential) or V(point); ratios and quantiles are judged by V(sequential) without it.
+      - V(sequential) weighs every request since the hold began by a test that stays valid however often one looks.
+        A criterion passes once the requests can't come from a release that is C(unacceptable), and fails once they
+        can't come from one that is C(acceptable); in between its verdict is V(no_evidence), with the number of
+        requests that it still needs. A trigger fires once the requests since the likeliest change can't come from a
+        release that is C(acceptable), and their share is beyond the bound.
+      - C(acceptable) and C(unacceptable) are shares of failed requests, or of requests slower than the bound. Without
+        them a criterion takes the bound of the trigger on the same ratio as unacceptable, and a trigger that of the
+        criterion as acceptable; without one its own bound is both, and more requests are needed.
+      - V(point) compares one window, at every look anew, and is wrong the more often the more one looks. With it
+        C(confidence) (V(0) without it) is the certainty with which the share must be beyond the bound, by
+        the exact binomial interval, and C(min_bad) the number of failed or slow requests a trigger needs to see.
       - C(for) is the time for which the condition must hold while a stage is watched.
       - C(advisory) conditions are shown and recorded, and decide nothing.
       - C(on_no_evidence) and C(on_source_down) replace what a stage does then.
     type: list
     elements: dict
+"""
+
+    RISKS = r"""
+options:
+  false_rollback:
+    description:
+      - Probability with which all criteria and triggers together may call a release bad that is acceptable all the
+        time. It holds over all looks, and is shared out among those judged by sequential evidence.
+    type: float
+    default: 0.001
+    version_added: 0.3.0
+  false_advance:
+    description:
+      - Probability with which a criterion may pass a release that is unacceptable all the time, over all looks.
+    type: float
+    default: 0.001
+    version_added: 0.3.0
 """

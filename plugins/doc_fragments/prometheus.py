@@ -12,17 +12,22 @@ class ModuleDocFragment:
 options:
   prometheus:
     description:
-      - The Prometheus-compatible HTTP API which measurements come from.
-      - Give one of O(prometheus.url) and O(prometheus.urls).
+      - The Prometheus-compatible HTTP API which measurements come from, such as that of Prometheus, Thanos, Mimir or
+        VictoriaMetrics.
+      - Give one of O(prometheus.url) and O(prometheus.urls), and at most one of O(prometheus.token) and
+        O(prometheus.username).
+      - All times are by the clock of this API. That it differs from the clock here by more than 5 seconds, or jumps, is
+        noticed.
     type: dict
     suboptions:
       url:
         description:
-          - URL of the API, without C(/api/v1).
+          - URL of the API, without C(/api/v1) and without user and password. Redirects are not followed.
         type: str
       urls:
         description:
-          - Several URLs which tell the same; they are asked in turn until one answers.
+          - Several URLs which tell the same, such as replicas; they are asked in turn until one answers, and that one
+            is asked first from then on.
         type: list
         elements: str
       token:
@@ -46,6 +51,17 @@ options:
         description:
           - Path of a file with the certificates of the authorities to trust, in place of the system's.
         type: path
+      client_cert:
+        description:
+          - Path of a PEM file with the certificate to authenticate with, and those that it was issued by; needs
+            O(prometheus.client_key).
+        type: path
+        version_added: 0.3.0
+      client_key:
+        description:
+          - Path of a PEM file with the key of O(prometheus.client_cert), without a password.
+        type: path
+        version_added: 0.3.0
       timeout:
         description:
           - Seconds to wait for the answer to one query, from each URL.

@@ -41,6 +41,7 @@ _KEYS = {
     "release_canary_replicas": ("start", "expand"),
 }
 _SECONDS = ("release_watch_interval", "release_evidence_grace")
+_PROBABILITIES = ("release_false_rollback", "release_false_advance")
 _WHOLE = (
     "release_wait_timeout",
     "release_green_replicas",
@@ -71,6 +72,8 @@ def read_facts(facts: Facts, now: float) -> Read:
         _check_keys(variable, facts.get(variable), keys, problems)
     for option in _SECONDS:
         _check_number(option, facts.get(option), problems, whole=False)
+    for option in _PROBABILITIES:
+        _check_probability(option, facts.get(option), problems)
     for option in _WHOLE:
         _check_number(option, _value(facts, option), problems, whole=True)
     for variable, choices in _CHOICES.items():
@@ -137,6 +140,15 @@ def _check_number(option: str, value: t.Any, problems: Problems, *, whole: bool)
         number = 0.0
     if number <= 0 or (whole and number != int(number)):
         problems.add(option, f"{value!r} is not {what}")
+
+
+def _check_probability(option: str, value: t.Any, problems: Problems) -> None:
+    try:
+        probability = parse_number(value)
+    except ValueError:
+        probability = 0.0
+    if not 0 < probability < 1:
+        problems.add(option, f"{value!r} is not a probability between 0 and 1 (1 in 1000 is 0.001)")
 
 
 def _read_timeline(facts: Facts, now: float, problems: Problems) -> dict[str, t.Any]:

@@ -13,13 +13,15 @@ import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import format_duration, format_plan
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    Judgement,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import format_count, format_value
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
     FAIL,
     NO_EVIDENCE,
     PASS,
     SOURCE_DOWN,
-    Judgement,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import format_count, format_value
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Look
 
 _MARKS = {PASS: ("✓", "good"), FAIL: ("✗", "bad"), NO_EVIDENCE: ("?", "doubt"), SOURCE_DOWN: ("!", "doubt")}
@@ -107,9 +109,17 @@ def _condition(judgement: Judgement, level: int) -> Piece:
     words = [mark, condition.name, format_value(judgement.value, condition.metric.unit)]
     if level < _WITHOUT_BOUNDS:
         words.append(condition.target)
-    if level < _WITHOUT_COUNTS and "total" in judgement.evidence:
-        words.append(f"({format_count(judgement.evidence['total'])})")
+    if level < _WITHOUT_COUNTS and judgement.evidence.get("total"):
+        words.append(f"({format_count(judgement.evidence['total'])}{_how_sure(judgement)})")
     return Piece(" ".join(words), tone)
+
+
+def _how_sure(judgement: Judgement) -> str:
+    """Of a criterion that weighs all requests: how many of them may offend at most."""
+    share = judgement.evidence.get("offending_share")
+    if not share or judgement.condition.is_trigger:
+        return ""
+    return f", surely ≤ {format_value(share['most'], 'percent')}"
 
 
 def _joined(pieces: t.Sequence[Piece]) -> list[Piece]:

@@ -22,9 +22,14 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import without_secrets
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.gate import look_until_pass
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import PASS, overall
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    overall,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import PrometheusSource
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import format_value
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
+    PASS,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_target import (
     Target,
@@ -103,7 +108,7 @@ class RestWork:
         versions = {side: version for side, version in sides.items() if version}
         conditions = read_conditions(self._target.fact("release_metrics"), criteria, versions=versions)
         source = PrometheusSource.from_options(self._target.fact("release_prometheus"), versions)
-        judgements, _looks = look_until_pass(conditions, source, self._patience, _LOOK, self._clock)
+        judgements, _looks = look_until_pass(conditions, source, versions, self._patience, _LOOK, self._clock)
         if overall(judgements) != PASS:
             failing = [one.text for one in judgements if one.verdict != PASS and not one.condition.advisory]
             raise NotVerifiedError(f"after {self._patience:g} s: {'; '.join(failing)}")

@@ -16,19 +16,21 @@ import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import RolloutError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    Judgement,
+    overall,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.observer import Observer
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.source import Source
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
     FAIL,
     NO_EVIDENCE,
     PASS,
-    Judgement,
-    Measurement,
-    judge,
-    overall,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_record import History, summary
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import (
     SLACK,
+    WHEN_SURE,
     Settings,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_spans import Spans
@@ -37,14 +39,6 @@ _TICK = 1.0
 _WITHDRAW_ATTEMPTS = 20
 _WITHDRAW_PAUSE = 0.25
 _HISTORY_POINTS = 500
-
-
-class Source(t.Protocol):
-    """Measures each metric over its window; keys of the answer are (name, window)."""
-
-    def measure(
-        self, needs: t.Iterable[tuple[Metric, float]], *, strict: bool = False
-    ) -> dict[tuple[str, float], Measurement]: ...
 
 
 class Traffic(t.Protocol):
@@ -118,6 +112,7 @@ class Hold:
         settings: Settings,
         clock: Clock,
         source: Source | None = None,
+        versions: t.Mapping[str, str] | None = None,
         traffic: Traffic | None = None,
         show: Show | None = None,
     ) -> None:
@@ -125,6 +120,11 @@ class Hold:
         self._settings = settings
         self._clock = clock
         self._source = source
+        self._observer = (
+            Observer(settings.conditions, source, versions or {}, settings.watch)
+            if source and settings.conditions.all
+            else None
+        )
         self._traffic = traffic
         self._show = show
         self._begin = clock.monotonic()
@@ -156,7 +156,7 @@ class Hold:
 
     def look_once(self) -> Outcome:
         """Look and judge, decide and change nothing."""
-        look = self._judge(0.0, self._measure(strict=True))
+        look = self._look(0.0, strict=True)
         self._record(look)
         self._tell(look)
         self._conclude(look.verdict, "advance" if look.verdict == PASS else "fail", "looked once")
@@ -173,8 +173,7 @@ class Hold:
 
     def _take_look(self, due: float) -> bool:
         """One look and what follows from it; true when the stage is decided. Acting comes before recording."""
-        measured = self._measure(strict=self._outcome.looks == 0)
-        look = self._judge(due, measured)
+        look = self._look(due, strict=self._outcome.looks == 0)
         self._spans.note(due, look.judgements)
         breach = next((one for one in look.judgements if self._spans.breached(one, due)), None)
         if breach:
@@ -200,7 +199,8 @@ class Hold:
                 self._withdraw()
             self._conclude(judgement.verdict, policy, f"{reason}: {judgement.reason}")
             return
-        if due + SLACK < settings.seconds:
+        sure = settings.advance == WHEN_SURE and due + SLACK >= settings.warm_up + settings.observe
+        if due + SLACK < settings.seconds and not (sure and settings.conditions.criteria):
             return
         short = self._spans.short(look.judgements, due)
         if not short:
@@ -211,18 +211,15 @@ class Hold:
     def _conclude(self, verdict: str, decision: str, reason: str) -> None:
         self._outcome.verdict, self._outcome.decision, self._outcome.reason = verdict, decision, reason
 
-    def _measure(self, *, strict: bool) -> dict[tuple[str, float], Measurement]:
-        needs = [(one.metric, one.window) for one in self._settings.conditions.all]
-        return self._source.measure(needs, strict=strict) if needs and self._source else {}
-
-    def _judge(self, due: float, measured: t.Mapping[tuple[str, float], Measurement]) -> Look:
-        conditions = self._settings.conditions.all
+    def _look(self, due: float, *, strict: bool) -> Look:
+        counts = due + SLACK >= self._settings.warm_up
+        judgements = self._observer.look(strict=strict, criteria_count=counts) if self._observer else ()
         return Look(
             number=self._outcome.looks + 1,
             at=self._clock.now(),
             elapsed=due,
             left=self._settings.seconds - due,
-            judgements=tuple(judge(one, measured[one.metric.name, one.window]) for one in conditions),
+            judgements=judgements,
             extended=due > self._settings.seconds + SLACK,
         )
 

@@ -9,19 +9,31 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import (
+    POINT,
+    Condition,
+    Conditions,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.observer import (
+    DEFAULT_RISKS,
+    Watch,
+)
 
 # Grid times are sums of floats; a span that is short by less than this is not short.
 SLACK = 1e-6
 
 NO_CONDITIONS = Conditions((), ())
+AT_END, WHEN_SURE = ADVANCE = ("at_end", "when_sure")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How a stage is held. All times are in seconds of the wall clock; ``seconds`` from now to the planned end.
 
-    Criteria must hold over the last ``observe`` seconds. Up to ``extend_by`` seconds are added while they do not.
+    Criteria that are judged by a value must hold over the last ``observe`` seconds; those judged by all requests of
+    the stage must hold at its end. Up to ``extend_by`` seconds are added while they do not. With ``advance``
+    "when_sure" the stage ends as soon as all of that holds, and no sooner than after ``warm_up`` and ``observe``.
     A condition without evidence, or with its source down, for ``grace`` seconds sets off its policy; nothing of that,
     and no criterion, counts during ``warm_up``. Triggers always do.
     """
@@ -36,6 +48,8 @@ class Settings:
     on_no_evidence: str = "hold"
     on_source_down: str = "hold"
     on_interrupt: str = "roll_back"
+    advance: str = AT_END
+    risks: Risks = DEFAULT_RISKS
 
     def check(self) -> None:
         """Raises InputError for times that can't work together."""
@@ -44,10 +58,21 @@ class Settings:
         for option in ("observe", "extend_by", "warm_up", "grace"):
             if getattr(self, option) < 0:
                 raise InputError(f"{option}: {getattr(self, option):g} is negative.")
-        longest = max([self.observe, *(one.lasting or 0.0 for one in self.conditions.criteria)])
+        longest = max([0.0, *(self.asked(one) for one in self.conditions.criteria)])
         room = self.seconds + self.extend_by - self.warm_up
         if self.conditions.criteria and longest > room + SLACK:
             raise InputError(
                 f"observe: criteria must hold for {longest:g} s, and the stage has {max(0.0, room):g} s for it "
                 "after warm_up, extend_by included: give it more time, or ask for less."
             )
+
+    def asked(self, criterion: Condition) -> float:
+        """For how many seconds on end a criterion must have passed when the stage ends."""
+        if criterion.lasting is not None:
+            return criterion.lasting
+        return self.observe if criterion.evidence == POINT else 0.0
+
+    @property
+    def watch(self) -> Watch:
+        """For how long is looked, and what may be risked meanwhile."""
+        return Watch(self.seconds + self.extend_by, risks=self.risks)

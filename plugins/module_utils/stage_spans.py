@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Condition
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Condition
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    Judgement,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
     FAIL,
     NO_EVIDENCE,
     PASS,
     SOURCE_DOWN,
-    Judgement,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import SLACK, Settings
 
@@ -70,7 +72,7 @@ class Spans:
         found = []
         for judgement in judgements:
             condition = judgement.condition
-            asked = 0.0 if condition.is_trigger else self._asked(condition)
+            asked = 0.0 if condition.is_trigger else self._settings.asked(condition)
             if condition.advisory:
                 continue
             if judgement.verdict != PASS:
@@ -86,9 +88,6 @@ class Spans:
             for one, _text in short
         }
         return next(verdict for verdict in (FAIL, SOURCE_DOWN, NO_EVIDENCE) if verdict in verdicts)
-
-    def _asked(self, condition: Condition) -> float:
-        return self._settings.observe if condition.lasting is None else condition.lasting
 
 
 def _key(condition: Condition) -> tuple[str, str]:

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - claude_enhancer.rollout.prometheus
   - claude_enhancer.rollout.prometheus.versions
   - claude_enhancer.rollout.criteria
+  - claude_enhancer.rollout.criteria.risks
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.reads
 options:
@@ -133,17 +134,23 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError, run
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
+    RISK_ARGUMENTS,
+    read_conditions,
+    read_risks,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.gate import look_until_pass
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
-    PASS,
-    VERDICTS,
     overall,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
     VERSIONS_OPTION,
     PrometheusSource,
     prometheus_option,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
+    PASS,
+    VERDICTS,
 )
 
 _FAILING = [verdict for verdict in VERDICTS if verdict != PASS]
@@ -158,12 +165,15 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     if options["interval"] <= 0:
         raise InputError(f"interval: {options['interval']:g} must be more than 0 seconds.")
     versions = {side: version for side, version in options["versions"].items() if version}
+    risks = read_risks(options)
     conditions = read_conditions(options["metrics"], options["criteria"], versions=versions)
     source = PrometheusSource.from_options(options["prometheus"], versions)
     if options["validate_only"]:
         needs = [(condition.metric, condition.window) for condition in conditions.criteria]
         return {"changed": False, "queries": source.check(needs)}
-    judgements, looks = look_until_pass(conditions, source, options["wait"], options["interval"], SystemClock())
+    judgements, looks = look_until_pass(
+        conditions, source, versions, options["wait"], options["interval"], SystemClock(), risks
+    )
     verdict = overall(judgements)
     result = {
         "verdict": verdict,
@@ -186,6 +196,7 @@ def main() -> None:
             "criteria": {"type": "list", "elements": "dict", "required": True},
             "wait": {"type": "float", "default": 0},
             "interval": {"type": "float", "default": 5},
+            **RISK_ARGUMENTS,
             "fail_on": {"type": "list", "elements": "str", "choices": _FAILING, "default": _FAILING},
             "validate_only": {"type": "bool", "default": False},
         },

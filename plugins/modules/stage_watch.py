@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - claude_enhancer.rollout.prometheus
   - claude_enhancer.rollout.prometheus.versions
   - claude_enhancer.rollout.criteria
+  - claude_enhancer.rollout.criteria.risks
   - claude_enhancer.rollout.cluster
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
@@ -71,10 +72,19 @@ options:
     default: []
   observe:
     description:
-      - Seconds at the end of the stage over which the criteria must have held on every look. A criterion's own C(for)
-        takes its place.
+      - Seconds at the end of the stage over which criteria on a value (gauges, increases, those with
+        C(evidence=point)) must have held on every look. A criterion's own C(for) takes its place. Criteria with
+        sequential evidence weigh the whole stage, and must hold at its end.
       - Without it the last three looks must have passed.
     type: float
+  advance:
+    description:
+      - V(at_end) holds the stage for its whole time. V(when_sure) ends it as soon as all criteria hold, and no sooner
+        than after O(warm_up) and O(observe).
+    type: str
+    choices: [at_end, when_sure]
+    default: at_end
+    version_added: 0.3.0
   extend_by:
     description:
       - Seconds by which the stage may be extended while its criteria have not held for long enough. It ends as soon as

@@ -13,11 +13,22 @@ import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.promql import (
+    counter_of,
+    counting,
+    narrowed,
+    newest_sample,
+    promql_duration,
+    quoted,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import UNITS, parse_number
 
 DEFAULT_WINDOW = 60.0
 DEFAULT_MAX_AGE = 60.0
-_PLACEHOLDER = re.compile(r"\$(window|stable|candidate)\b")
+SIDES = ("stable", "candidate")
+_PLACEHOLDER = re.compile(r"\$(window|stable|candidate|side)\b")
+_VERSION = re.compile(r"\$(stable|candidate)\b")
+_SIDE = re.compile(r"\$(stable|candidate|side)\b")
 
 # Per kind: the queries it needs (each group one of), what else it takes, and the unit it is shown in.
 _KINDS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], str]] = {
@@ -31,24 +42,82 @@ _COMMON = ("kind", "unit", "window", "description", "freshness", "max_age")
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One entry of the catalogue. ``window`` and ``max_age`` in seconds; ``queries`` by their role in the kind."""
+    """One entry of the catalogue. ``window`` and ``max_age`` in seconds; ``queries`` by their role in the kind.
+
+    ``counters`` has the selector of the counter behind a role, for each role whose query only counts one.
+    """
 
     name: str
     kind: str
     unit: str
     window: float
     queries: t.Mapping[str, str]
+    counters: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     quantile: float = 0.95
     absent_is_zero: bool = False
     freshness: str = ""
     max_age: float = DEFAULT_MAX_AGE
     description: str = ""
 
+    @property
+    def counted(self) -> bool:
+        """Whether it is made of counters alone, so that its exact increments can be told."""
+        return bool(self.queries) and set(self.counters) == set(self.queries)
+
     def promql(self, role: str, window: float, versions: t.Mapping[str, str]) -> str:
-        """The query ``role`` (or ``freshness``) with ``$window``, ``$stable`` and ``$candidate`` filled in."""
+        """The query ``role`` (or ``freshness``) with all that begins with ``$`` filled in."""
         text = self.freshness if role == "freshness" else self.queries[role]
-        words = {"window": promql_duration(window), **{name: _quoted(value) for name, value in versions.items()}}
-        return _PLACEHOLDER.sub(lambda found: words.get(found.group(1), found.group()), text)
+        return _filled_in(text, {"window": promql_duration(window)}, versions)
+
+    def selector(self, role: str, versions: t.Mapping[str, str]) -> str | None:
+        """The counter behind ``role``, versions filled in; None where the query is an expression of its own."""
+        text = self.counters.get(role)
+        return None if text is None else _filled_in(text, {}, versions)
+
+    def scoped(self, side: str = "", labels: t.Mapping[str, str] | None = None) -> Metric:
+        """The same metric of ``side`` (``stable``, ``candidate``), and of the series with ``labels`` alone.
+
+        The scope becomes part of the name: ``error_rate (stable, route=agents)``. Raises ValueError where the metric
+        can't be asked for so.
+        """
+        metric = self._of_side(side) if side else self
+        metric = metric._with_labels(labels) if labels else metric
+        scope = [side] if side else []
+        scope += [f"{label}={value}" for label, value in (labels or {}).items()]
+        return dataclasses.replace(metric, name=f"{self.name} ({', '.join(scope)})" if scope else self.name)
+
+    def _of_side(self, side: str) -> Metric:
+        named = {found for text in self.queries.values() for found in _SIDE.findall(text)}
+        if side not in SIDES:
+            raise ValueError(f"{side!r} is not one of {', '.join(SIDES)}")
+        if not named:
+            raise ValueError(f"{self.name} names no side: give it $candidate (the version) or $side in its queries")
+        if set(SIDES) <= named:
+            raise ValueError(f"{self.name} names both sides already")
+
+        def turned(text: str) -> str:
+            return _SIDE.sub(lambda found: side if found.group(1) == "side" else f"${side}", text)
+
+        return dataclasses.replace(
+            self,
+            queries={role: turned(text) for role, text in self.queries.items()},
+            counters={role: turned(text) for role, text in self.counters.items()},
+            freshness=turned(self.freshness),
+        )
+
+    def _with_labels(self, labels: t.Mapping[str, str]) -> Metric:
+        if not self.counted:
+            raise ValueError(f"labels {', '.join(labels)}: {self.name} is not made of plain counters, write a metric")
+        counters = {role: narrowed(text, labels) for role, text in self.counters.items()}
+        queries = {role: counting(text, by_edge=role == "buckets") for role, text in counters.items()}
+        derived = self.freshness == _derived_freshness(self.kind, self.queries, self.counters)
+        freshness = _derived_freshness(self.kind, queries, counters) if derived else self.freshness
+        return dataclasses.replace(self, queries=queries, counters=counters, freshness=freshness)
+
+
+def _filled_in(text: str, words: t.Mapping[str, str], versions: t.Mapping[str, str]) -> str:
+    known = {"side": "candidate", **words, **{side: quoted(version) for side, version in versions.items()}}
+    return _PLACEHOLDER.sub(lambda found: known.get(found.group(1), found.group()), text)
 
 
 class Problems:
@@ -90,11 +159,6 @@ def nearest(word: str, known: t.Iterable[str]) -> str:
     return f" (known: {', '.join(names) or 'none'})"
 
 
-def promql_duration(seconds: float) -> str:
-    """``5s`` or ``2500ms``: PromQL durations are whole numbers."""
-    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{max(1, round(seconds * 1000))}ms"
-
-
 def parse_metrics(data: t.Any, versions: t.Mapping[str, str], problems: Problems) -> dict[str, Metric]:
     """The catalogue from inventory data: name to description of the metric. What is wrong goes to ``problems``."""
     if data is None:
@@ -124,7 +188,12 @@ def _parse_metric(name: str, entry: t.Any, versions: t.Mapping[str, str], proble
     if "unit" in entry and entry["unit"] not in UNITS:
         problems.add(where, f"unit: {entry['unit']!r} is not one of {', '.join(UNITS)}")
     queries = _parse_queries(where, entry, groups, problems)
-    freshness = entry.get("freshness") or _derived_freshness(kind, queries)
+    counters = _counters(kind, queries)
+    queries |= {role: counting(text, by_edge=role == "buckets") for role, text in counters.items()}
+    freshness = entry.get("freshness") or _derived_freshness(kind, queries, counters)
+    if not isinstance(freshness, str):
+        problems.add(where, f"freshness: {freshness!r} is not a PromQL query")
+        freshness = ""
     _check_placeholders(where, {**queries, "freshness": freshness}, versions, problems)
     absent = entry.get("bad_absent_is_zero", entry.get("absent_is_zero", False))
     if not isinstance(absent, bool):
@@ -137,6 +206,7 @@ def _parse_metric(name: str, entry: t.Any, versions: t.Mapping[str, str], proble
         unit=entry["unit"] if entry.get("unit") in UNITS else unit,
         window=parse_window(where, entry, problems, DEFAULT_WINDOW),
         queries=queries,
+        counters=counters,
         quantile=_parse_quantile(where, entry, problems),
         absent_is_zero=absent is True,
         freshness=freshness,
@@ -187,26 +257,20 @@ def _check_placeholders(
     where: str, queries: t.Mapping[str, str], versions: t.Mapping[str, str], problems: Problems
 ) -> None:
     for role, query in queries.items():
-        for word in sorted(set(_PLACEHOLDER.findall(query)) - {"window"}):
+        for word in sorted(set(_VERSION.findall(query))):
             if not versions.get(word):
                 problems.add(where, f"{role}: uses ${word}, but versions.{word} is not given")
 
 
-# A metric name followed by its label matchers; strings in them may hold braces and escaped quotes.
-_SELECTOR = re.compile(r'[a-zA-Z_:][\w:]*\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}')
-_BARE = re.compile(r"[a-zA-Z_:][\w:]*")
+def _counters(kind: str, queries: t.Mapping[str, str]) -> dict[str, str]:
+    """The selector per role that only counts a counter. A rate tells a share as well as counts do, but no increase."""
+    if kind == "gauge":
+        return {}
+    found = {role: counter_of(query, rates=kind != "increase") for role, query in queries.items()}
+    return {role: selector for role, selector in found.items() if selector is not None}
 
 
-def _derived_freshness(kind: str, queries: t.Mapping[str, str]) -> str:
+def _derived_freshness(kind: str, queries: t.Mapping[str, str], counters: t.Mapping[str, str]) -> str:
     """A query for the time of the newest sample behind a metric; empty where its query doesn't tell which that is."""
     role = {"ratio": "total", "quantile": "buckets"}.get(kind, "query")
-    query = queries.get(role, "")
-    found = _SELECTOR.search(query)
-    if found:
-        return f"max(timestamp({found.group()}))"
-    return f"max(timestamp({query}))" if _BARE.fullmatch(query) else ""
-
-
-def _quoted(value: str) -> str:
-    """A version as it may stand between the double quotes of a label matcher."""
-    return str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return newest_sample(counters.get(role) or queries.get(role, ""))

@@ -11,6 +11,7 @@ import functools
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import (
     Metric,
     Problems,
@@ -18,14 +19,21 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.ca
     parse_metrics,
     parse_window,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import (
+    EVIDENCE,
+    OPERATORS,
+    POINT,
+    POLICIES,
+    SEQUENTIAL,
+    Condition,
+    Conditions,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.limits import contradictions, unordered
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import (
-    format_value,
     parse_number,
     parse_value,
 )
 
-OPERATORS = {"below": "<", "above": ">", "at_least": "≥", "at_most": "≤", "equals": "="}
-POLICIES = ("hold", "roll_back", "fail")
 DEFAULT_TRIGGER_CONFIDENCE = 0.99
 DEFAULT_TRIGGER_MIN_BAD = 2
 DEFAULT_CRITERION_MIN_REQUESTS = 30
@@ -38,6 +46,10 @@ _OPTIONS = (
     "min_samples",
     "min_bad",
     "confidence",
+    "evidence",
+    "acceptable",
+    "unacceptable",
+    "compared_with",
     "for",
     "advisory",
     "on_no_evidence",
@@ -45,50 +57,19 @@ _OPTIONS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Condition:
-    """A criterion (``role`` "criterion": must hold to advance) or a trigger ("trigger": ends the stage when it holds).
-
-    ``window`` and ``lasting`` in seconds. ``confidence`` 0 compares the measured share itself with the bound;
-    otherwise the share's exact one-sided bound at that confidence must be beyond it. ``min_bad`` is the number of
-    offending requests a trigger needs to see. ``lasting`` is None where the stage decides how long it must hold.
-    """
-
-    name: str
-    role: str
-    metric: Metric
-    operator: str
-    bound: float
-    window: float
-    min_requests: float
-    min_samples: int
-    min_bad: float
-    confidence: float
-    lasting: float | None = None
-    advisory: bool = False
-    on_no_evidence: str | None = None
-    on_source_down: str | None = None
-
-    @property
-    def is_trigger(self) -> bool:
-        return self.role == "trigger"
-
-    @property
-    def target(self) -> str:
-        """``< 0.1 %``."""
-        return f"{OPERATORS[self.operator]} {format_value(self.bound, self.metric.unit)}"
+RISK_ARGUMENTS: dict[str, t.Any] = {
+    risk: {"type": "float", "default": probability} for risk, probability in Risks()._asdict().items()
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Conditions:
-    """All that one stage or gate is judged by."""
-
-    criteria: tuple[Condition, ...]
-    triggers: tuple[Condition, ...]
-
-    @property
-    def all(self) -> tuple[Condition, ...]:
-        return (*self.triggers, *self.criteria)
+def read_risks(options: t.Mapping[str, t.Any]) -> Risks:
+    """The options of :data:`RISK_ARGUMENTS`. Raises InputError for what is no probability."""
+    problems = Problems()
+    for name in RISK_ARGUMENTS:
+        if not 0 < options[name] < 1:
+            problems.add(name, f"{options[name]:g} is not a probability between 0 and 1 (1 in 1000 is 0.001)")
+    problems.raise_if_any()
+    return Risks(*(options[name] for name in RISK_ARGUMENTS))
 
 
 def read_conditions(
@@ -108,6 +89,9 @@ def read_conditions(
         _parse_list(criteria, "criterion", prefix, catalogue, known, problems),
         _parse_list(triggers, "trigger", prefix, catalogue, known, problems),
     )
+    contradictions(read, prefix, problems)
+    if not problems.found:  # a limit that is no share was told by itself
+        unordered(read, prefix, problems)
     problems.raise_if_any()
     return read
 
@@ -162,15 +146,57 @@ def _parse_condition(
         problems.add(where, "metric: is missing")
     elif metric is None and metric_name not in known:
         problems.add(where, f"metric: {metric_name!r} is not in the catalogue{nearest(str(metric_name), known)}")
-    operator, bound = _parse_bound(where, entry, metric, problems)
-    options = _parse_options(where, entry, role, metric, problems)
+    compared_with = _parse_compared(where, entry, metric, problems)
+    operator, bound = _parse_bound(where, entry, metric, compared_with, problems)
+    options = _parse_options(where, entry, role, metric, problems) | {"compared_with": compared_with}
+    options |= _parse_evidence(where, entry, metric, compared_with, problems)
     if metric is None or operator is None:
         return None
     return Condition(name=name, role=role, metric=metric, operator=operator, bound=bound, **options)
 
 
+def _parse_compared(where: str, entry: t.Mapping[str, t.Any], metric: Metric | None, problems: Problems) -> str:
+    side = entry.get("compared_with")
+    if side is None:
+        return ""
+    if side != "stable":
+        problems.add(where, f"compared_with: {side!r} is not a side to compare the candidate with; it can be stable")
+    elif metric and metric.kind not in ("ratio", "quantile"):
+        problems.add(where, f"compared_with: is for ratios and quantiles; {metric.name} is a {metric.kind}")
+    elif metric:
+        problems.read(where, "compared_with", lambda: (metric.scoped("candidate"), metric.scoped("stable")))
+    return "stable"
+
+
+def _parse_evidence(
+    where: str, entry: t.Mapping[str, t.Any], metric: Metric | None, compared_with: str, problems: Problems
+) -> dict[str, t.Any]:
+    """How evidence is weighed, and what is good and bad where the entry says so."""
+    point_only = [option for option in ("confidence", "min_bad") if entry.get(option) is not None]
+    of_counts = metric is None or metric.kind in ("ratio", "quantile")
+    evidence = entry.get("evidence") or (SEQUENTIAL if of_counts and not point_only else POINT)
+    if evidence not in EVIDENCE:
+        problems.add(where, f"evidence: {evidence!r} is not one of {', '.join(EVIDENCE)}")
+    elif evidence == SEQUENTIAL and not of_counts:
+        problems.add(where, "evidence: sequential is for ratios and quantiles, which are counted")
+    elif evidence == SEQUENTIAL and point_only:
+        problems.add(where, f"{' and '.join(point_only)}: goes with evidence: point only")
+    elif evidence == POINT and compared_with and of_counts:
+        problems.add(where, "compared_with: is judged by evidence: sequential only")
+    read: dict[str, t.Any] = {"evidence": evidence}
+    for option in ("acceptable", "unacceptable"):
+        if entry.get(option) is None:
+            continue
+        read[option] = problems.read(where, option, functools.partial(parse_value, entry[option], "percent"))
+        if evidence == POINT:
+            problems.add(where, f"{option}: goes with evidence: sequential only")
+        elif read[option] is not None and not (compared_with or 0 <= read[option] <= 1):
+            problems.add(where, f"{option}: {entry[option]!r} is not a share between 0 and 1 (0.1 % is 0.001)")
+    return read
+
+
 def _parse_bound(
-    where: str, entry: t.Mapping[str, t.Any], metric: Metric | None, problems: Problems
+    where: str, entry: t.Mapping[str, t.Any], metric: Metric | None, compared_with: str, problems: Problems
 ) -> tuple[str | None, float]:
     given = [operator for operator in OPERATORS if entry.get(operator) is not None]
     if len(given) != 1:
@@ -178,9 +204,13 @@ def _parse_bound(
         problems.add(where, said)
     bounds = {}
     for operator in given:
-        parse = functools.partial(parse_value, entry[operator], metric.unit if metric else "count")
-        bounds[operator] = problems.read(where, operator, parse)
-        if metric and bounds[operator] is not None:
+        unit = metric.unit if metric and not compared_with else "count"
+        bounds[operator] = problems.read(where, operator, functools.partial(parse_value, entry[operator], unit))
+        if compared_with and bounds[operator] is not None and bounds[operator] <= 0:
+            problems.add(
+                where, f"{operator}: {entry[operator]!r} is no multiple: 1.5 allows half as much again as stable"
+            )
+        elif metric and bounds[operator] is not None and not compared_with:
             _check_bound(where, operator, entry[operator], bounds[operator], metric, problems)
     if len(bounds) != 1 or None in bounds.values():
         return None, 0.0

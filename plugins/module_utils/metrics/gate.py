@@ -6,27 +6,45 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
-    PASS,
     Judgement,
-    judge,
     overall,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import PrometheusSource
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.observer import (
+    DEFAULT_RISKS,
+    Observer,
+    Watch,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.source import Source
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
+    PASS,
+)
 
 
 def look_until_pass(
-    conditions: Conditions, source: PrometheusSource, wait: float, interval: float, clock: Clock
+    conditions: Conditions,
+    source: Source,
+    versions: t.Mapping[str, str],
+    wait: float,
+    interval: float,
+    clock: Clock,
+    risks: Risks = DEFAULT_RISKS,
 ) -> tuple[list[Judgement], int]:
-    """The judgements of the first look that passes, or of the last within ``wait`` seconds; and how many looks."""
-    needs = [(condition.metric, condition.window) for condition in conditions.criteria]
+    """The judgements of the first look that passes, or of the last within ``wait`` seconds; and how many looks.
+
+    What came in the window of each criterion before the first look counts too. Raises QueryError.
+    """
+    watch = Watch(horizon=max(wait, interval), from_window=True, risks=risks)
+    observer = Observer(Conditions(conditions.criteria, ()), source, versions, watch)
     ends = clock.monotonic() + wait
     looks = 0
     while True:
-        measured = source.measure(needs, strict=True)
-        judgements = [judge(one, measured[one.metric.name, one.window]) for one in conditions.criteria]
+        judgements = list(observer.look(strict=True))
         looks += 1
         left = ends - clock.monotonic()
         if overall(judgements) == PASS or left <= 0:

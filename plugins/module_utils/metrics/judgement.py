@@ -10,7 +10,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Condition
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Condition
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.evidence import (
     Bucket,
     histogram_quantile,
@@ -22,8 +22,13 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.va
     format_count,
     format_value,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
+    FAIL,
+    NO_EVIDENCE,
+    PASS,
+    SOURCE_DOWN,
+)
 
-PASS, FAIL, NO_EVIDENCE, SOURCE_DOWN = VERDICTS = ("pass", "fail", "no_evidence", "source_down")
 _WORST_FIRST = (FAIL, SOURCE_DOWN, NO_EVIDENCE)
 _ABOVE = ("above", "at_least")
 

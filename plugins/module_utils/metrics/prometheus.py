@@ -2,44 +2,37 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The source of measurements: instant queries to a Prometheus-compatible HTTP API. Asks; judges nothing."""
+"""The source of measurements: queries to a Prometheus-compatible HTTP API. Asks; judges nothing."""
 
 from __future__ import annotations
 
 import math
-import traceback
 import typing as t
-from urllib.parse import urlencode
-
-from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
-    InputError,
-    QueryError,
-    SourceDownError,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock, SystemClock
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import QueryError, SourceDownError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.answers import (
     Answer,
-    NoEvidence,
+    Reply,
     read_buckets,
+    read_counters,
+    read_matrix,
     read_ratio,
-    read_reply,
     read_values,
+    read_vector,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
-    NO_EVIDENCE,
-    SOURCE_DOWN,
-    Measurement,
-)
-
-try:
-    import urllib3
-except ImportError:
-    URLLIB3_MISSING: str | None = traceback.format_exc()
-else:
-    URLLIB3_MISSING = None
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.courses import Grid, read_course
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Measurement
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.look import SourceLook
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.names import unknown_names
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.promql import promql_duration
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.samples import Course, Samples
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.source import Key, Need
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.source_clock import SourceClock
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.transport import Transport
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import NO_EVIDENCE
 
 PROMETHEUS = ArgumentSpec(
     arguments={
@@ -50,11 +43,13 @@ PROMETHEUS = ArgumentSpec(
         "password": {"type": "str", "no_log": True},
         "validate_certs": {"type": "bool", "default": True},
         "ca_path": {"type": "path"},
+        "client_cert": {"type": "path"},
+        "client_key": {"type": "path", "no_log": False},
         "timeout": {"type": "float", "default": 3.0},
     },
     mutually_exclusive=(("url", "urls"), ("token", "username")),
     required_one_of=(("url", "urls"),),
-    required_together=(("username", "password"),),
+    required_together=(("username", "password"), ("client_cert", "client_key")),
 )
 
 VERSIONS_OPTION: dict[str, t.Any] = {
@@ -63,9 +58,11 @@ VERSIONS_OPTION: dict[str, t.Any] = {
     "options": {"stable": {"type": "str"}, "candidate": {"type": "str"}},
 }
 
+# Prometheus refuses a range query with more than 11 000 points.
+_MOST_POINTS = 10_000
+
 Name = t.TypeVar("Name", bound=str)
-Need = tuple[Metric, float]
-Key = tuple[str, float]
+Result = t.TypeVar("Result")
 
 
 def prometheus_option(required: bool) -> dict[str, t.Any]:
@@ -81,67 +78,51 @@ def prometheus_option(required: bool) -> dict[str, t.Any]:
 
 
 class PrometheusSource:
-    """Asks the first of ``urls`` that answers, and stays with it; over one kept-alive connection.
-
-    ``queries`` counts the queries sent.
-    """
+    """A :class:`Source` behind the HTTP API of Prometheus, Thanos, Mimir or VictoriaMetrics."""
 
     def __init__(
-        self,
-        urls: t.Sequence[str],
-        *,
-        versions: t.Mapping[str, str] | None = None,
-        headers: t.Mapping[str, str] | None = None,
-        validate_certs: bool = True,
-        ca_path: str | None = None,
-        timeout: float = 3.0,
+        self, transport: Transport, *, versions: t.Mapping[str, str] | None = None, clock: Clock | None = None
     ) -> None:
-        if URLLIB3_MISSING:
-            raise InputError(missing_required_lib("urllib3"), exception=URLLIB3_MISSING)
-        self._urls = [_checked_url(url) for url in urls]
+        self._transport = transport
         self._versions = versions or {}
-        self._timeout = timeout
-        self.queries = 0
-        self._pool = urllib3.PoolManager(
-            num_pools=len(self._urls),
-            maxsize=1,
-            headers=dict(headers or {}),
-            timeout=urllib3.Timeout(total=timeout),
-            retries=False,
-            cert_reqs="CERT_REQUIRED" if validate_certs else "CERT_NONE",
-            ca_certs=ca_path,
-        )
+        self._clock = clock or SystemClock()
+        self._theirs = SourceClock()
 
     @classmethod
     def from_options(
         cls, options: t.Mapping[str, t.Any], versions: t.Mapping[str, str] | None = None
     ) -> PrometheusSource:
-        """A source from the option ``prometheus``. Raises InputError for an URL or a timeout that can't be used."""
-        headers = {}
-        if options.get("token"):
-            headers["Authorization"] = f"Bearer {options['token']}"
-        elif options.get("username"):
-            headers.update(
-                urllib3.make_headers(basic_auth=f"{options['username']}:{options['password']}")
-                if not URLLIB3_MISSING
-                else {}
-            )
-        timeout = 3.0 if options.get("timeout") is None else float(options["timeout"])
-        if timeout <= 0:
-            raise InputError(f"prometheus.timeout: {timeout:g} must be more than 0 seconds.")
-        validate_certs = options.get("validate_certs")
-        return cls(
-            options.get("urls") or [options.get("url") or ""],
-            versions=versions,
-            headers=headers,
-            validate_certs=validate_certs is not False,
-            ca_path=options.get("ca_path"),
-            timeout=timeout,
-        )
+        """A source from the option ``prometheus``. Raises InputError naming each option that can't be used."""
+        return cls(Transport.from_options(options), versions=versions)
+
+    @property
+    def skew(self) -> float | None:
+        """Seconds by which the source's clock is ahead of ours; None before it was asked."""
+        return self._theirs.skew
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What people should know of the source's clock."""
+        return self._theirs.warnings
 
     def close(self) -> None:
         """Close the kept-alive connection."""
-        self._pool.clear()
+        self._transport.close()
+
+    def now(self) -> float:
+        """The source's clock. It is asked first: a source that is down costs one timeout, not one per query.
+
+        Raises SourceDownError.
+        """
+        sent = (self._clock.now(), self._clock.monotonic())
+        try:
+            values = self._instant("time()", None).values
+        except QueryError as error:
+            raise SourceDownError(f"Prometheus at {self._transport.url} refused time(): {error.message}") from error
+        if len(values) != 1 or not math.isfinite(values[0]):
+            raise SourceDownError(f"Prometheus at {self._transport.url} answered {values} to time().")
+        self._theirs.note(self._transport.url, values[0], sent, (self._clock.now(), self._clock.monotonic()))
+        return values[0]
 
     def check(self, needs: t.Iterable[Need]) -> list[dict[str, t.Any]]:
         """Ask each query once. Raises QueryError with all that are refused, SourceDownError when nobody answers.
@@ -150,7 +131,7 @@ class PrometheusSource:
 
         Returns what was asked and how many series answered.
         """
-        now = self._now()
+        now = self.now()
         asked: list[dict[str, t.Any]] = []
         refused: dict[str, list[str]] = {}
         for metric, window in {(metric.name, window): (metric, window) for metric, window in needs}.values():
@@ -182,51 +163,39 @@ class PrometheusSource:
             raise QueryError("; ".join(refused), problems=refused)
         return asked
 
-    def measure(self, needs: t.Iterable[Need], *, strict: bool = False) -> dict[Key, Measurement]:
+    def unknown(self, needs: t.Iterable[Need]) -> list[str]:
+        """Names of series and labels in the queries that the source has never heard of, a sentence each."""
+        metrics = {metric.name: metric for metric, _window in needs}.values()
+        try:
+            return unknown_names(metrics, self._names)
+        except (SourceDownError, QueryError) as error:
+            return [f"names of series and labels can't be checked: {error.message}"]
+
+    def measure(
+        self, needs: t.Iterable[Need], *, strict: bool = False, at: float | None = None
+    ) -> dict[Key, Measurement]:
         """Measure each metric over its window, all at one time by the source's clock. Keys are (name, window).
 
         A source that is down, and a query that fails, become measurements that say so; with ``strict`` a query
         that fails raises QueryError.
         """
-        down = ""
-        now: float | None = None
-        try:
-            now = self._now()
-        except SourceDownError as error:
-            down = error.message
-        measured: dict[Key, Measurement] = {}
-        for metric, window in needs:
-            if (metric.name, window) in measured:
-                continue
-            queries = {role: metric.promql(role, window, self._versions) for role in metric.queries}
-            if now is not None and not down:
-                try:
-                    measurement = self._measure(metric, window, now, queries)
-                except SourceDownError as error:
-                    # The rest of this look would only wait for the same timeout.
-                    down = error.message
-                except QueryError as error:
-                    if strict:
-                        raise
-                    measurement = Measurement(window, problem=NO_EVIDENCE, reason=error.message, queries=queries)
-                except NoEvidence as error:
-                    measurement = Measurement(window, problem=NO_EVIDENCE, reason=str(error), at=now, queries=queries)
-            if down:
-                measurement = Measurement(window, problem=SOURCE_DOWN, reason=down, queries=queries)
-            measured[metric.name, window] = measurement
-        return measured
+        look = SourceLook(self.now, at, strict=strict)
+        return {
+            (metric.name, window): self._measure(look, metric, window)
+            for metric, window in {(metric.name, window): (metric, window) for metric, window in needs}.values()
+        }
 
-    def totals(self, queries: t.Mapping[Name, str]) -> dict[Name, float | None]:
-        """The sum of each query's series, all at one time by the source's clock; None where there is no series.
+    def _measure(self, look: SourceLook, metric: Metric, window: float) -> Measurement:
+        queries = {role: metric.promql(role, window, self._versions) for role in metric.queries}
 
-        Raises QueryError, SourceDownError.
-        """
-        now = self._now()
-        answers = {name: self._query(query, now) for name, query in queries.items()}
-        return {name: sum(answer.values) if answer.values else None for name, answer in answers.items()}
+        def failed(problem: str, reason: str) -> Measurement:
+            at = look.at if problem == NO_EVIDENCE else None
+            return Measurement(window, at=at, problem=problem, reason=reason, queries=queries)
 
-    def _measure(self, metric: Metric, window: float, now: float, queries: dict[str, str]) -> Measurement:
-        answers = {role: self._ask(metric, query, now) for role, query in queries.items()}
+        return look.ask(lambda: self._measured(metric, window, look.at, queries), failed)
+
+    def _measured(self, metric: Metric, window: float, at: float, queries: dict[str, str]) -> Measurement:
+        answers = {role: self._ask(metric, query, at) for role, query in queries.items()}
         partial = "; ".join(sorted({answer.warnings for answer in answers.values() if answer.warnings}))
         facts: dict[str, t.Any]
         if metric.kind == "ratio":
@@ -235,8 +204,8 @@ class PrometheusSource:
             facts = read_buckets(answers["buckets"])
         else:
             facts = read_values(metric, answers["query"])
-        age = self._age(metric, window, now)
-        return Measurement(window, at=now, age=age, partial=partial, queries=queries, **facts)
+        age = self._age(metric, window, at)
+        return Measurement(window, at=at, age=age, partial=partial, queries=queries, **facts)
 
     def _age(self, metric: Metric, window: float, now: float) -> float | None:
         if not metric.freshness:
@@ -245,15 +214,69 @@ class PrometheusSource:
         times = [value for value in answer.values if math.isfinite(value)]
         return max(0.0, now - max(times)) if times else None
 
-    def _now(self) -> float:
-        """The source's clock. It is asked first: a source that is down costs one timeout, not one per query."""
-        for _labels, value in self._query("time()", None).series:
-            return value
-        raise SourceDownError(f"Prometheus at {self._urls[0]} answered nothing to time().")
+    def samples(
+        self, since: t.Mapping[str, float], *, strict: bool = False, at: float | None = None
+    ) -> dict[str, Samples]:
+        """The raw samples of counters, each from its own time on; keys are their selectors."""
+        look = SourceLook(self.now, at, strict=strict)
+        return {selector: self._samples(look, selector, begin) for selector, begin in since.items()}
+
+    def _samples(self, look: SourceLook, selector: str, since: float) -> Samples:
+        def failed(problem: str, reason: str) -> Samples:
+            return Samples(since, look.at, problem=problem, reason=f"counter {selector}: {reason}")
+
+        def answered() -> Samples:
+            # An instant query for a range gives the samples as they were scraped, with their own times.
+            query = f"{selector}[{promql_duration(max(0.001, look.at - since))}]"
+            reply = self._query(query, look.at)
+            return Samples(since, look.at, read_counters(reply), partial=reply.warnings)
+
+        return look.ask(answered, failed)
+
+    def course(
+        self, metric: Metric, seconds: float, step: float, *, strict: bool = False, at: float | None = None
+    ) -> Course:
+        """A gauge over the last ``seconds``, a point every ``step`` seconds or as near as the source allows."""
+        look = SourceLook(self.now, at, strict=strict)
+        step = max(step, seconds / _MOST_POINTS)
+        query = metric.promql("query", metric.window, self._versions)
+        since = look.at - seconds
+
+        def failed(problem: str, reason: str) -> Course:
+            return Course(since, look.at, step, problem=problem, reason=reason, query=query)
+
+        def answered() -> Course:
+            values = self._range(metric, query, since, look.at, step)
+            newest = None
+            if metric.freshness:
+                fresh = metric.promql("freshness", metric.window, self._versions)
+                newest = read_matrix(self._range(metric, fresh, since, look.at, step))
+            grid = Grid(since, step, math.floor(seconds / step + 1e-9) + 1)
+            series, gaps = read_course(read_matrix(values), newest, grid, metric.max_age)
+            return Course(since, look.at, step, series, gaps, partial=values.warnings, query=query)
+
+        return look.ask(answered, failed)
+
+    def totals(self, queries: t.Mapping[Name, str]) -> dict[Name, float | None]:
+        """The sum of each query's series, all at one time by the source's clock; None where there is no series.
+
+        Raises QueryError, SourceDownError.
+        """
+        now = self.now()
+        answers = {name: self._instant(query, now) for name, query in queries.items()}
+        return {name: sum(answer.values) if answer.values else None for name, answer in answers.items()}
 
     def _ask(self, metric: Metric, query: str, at: float) -> Answer:
+        return self._named(metric, query, lambda: self._instant(query, at))
+
+    def _range(self, metric: Metric, query: str, since: float, until: float, step: float) -> Reply:
+        fields = {"query": query, "start": f"{since:.3f}", "end": f"{until:.3f}", "step": f"{step:.3f}"}
+        # VictoriaMetrics would move the times to multiples of the step for the sake of its cache.
+        return self._named(metric, query, lambda: self._transport.get("query_range", {**fields, "nocache": "1"}))
+
+    def _named(self, metric: Metric, query: str, ask: t.Callable[[], Result]) -> Result:
         try:
-            return self._query(query, at)
+            return ask()
         except QueryError as error:
             raise QueryError(
                 f"metric {metric.name}: Prometheus refused the query {query!r}: {error.message}",
@@ -261,43 +284,14 @@ class PrometheusSource:
                 query=query,
             ) from error
 
-    def _query(self, query: str, at: float | None) -> Answer:
-        """Ask each URL in turn, the one that answered last first. Raises QueryError, SourceDownError."""
-        down = []
-        for url in list(self._urls):
-            try:
-                answer = self._request(url, query, at)
-            except SourceDownError as error:
-                down.append(error.message)
-                continue
-            self._urls.sort(key=lambda other: other != url)
-            return answer
-        raise SourceDownError("; ".join(down))
+    def _instant(self, query: str, at: float | None) -> Answer:
+        return read_vector(self._query(query, at))
 
-    def _request(self, url: str, query: str, at: float | None) -> Answer:
-        self.queries += 1
-        fields = {"query": query, "timeout": f"{self._timeout:g}s"} | ({} if at is None else {"time": f"{at:.3f}"})
-        target = f"{url}/api/v1/query?{urlencode(fields)}"
-        try:
-            try:
-                response = self._pool.request("GET", target, redirect=False)
-            except urllib3.exceptions.ProtocolError:
-                # A kept-alive connection that the server closed just now; asking again is harmless.
-                response = self._pool.request("GET", target, redirect=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise SourceDownError(f"Prometheus at {url} does not answer: {_reason(error, self._timeout)}") from error
-        return read_reply(url, response.status, response.data)
+    def _query(self, query: str, at: float | None) -> Reply:
+        return self._transport.get("query", {"query": query} | ({} if at is None else {"time": f"{at:.3f}"}))
 
-
-def _checked_url(url: str) -> str:
-    if not str(url).startswith(("http://", "https://")):
-        raise InputError(f"prometheus.url: {url!r} is not a URL: it must start with http:// or https://.")
-    return url.rstrip("/")
-
-
-def _reason(error: Exception, timeout: float) -> str:
-    """What happened, without the object addresses that urllib3 puts in its messages."""
-    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a timeout by inheritance only
-    if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
-        return f"no answer within {timeout:g} s"
-    return str(error).rsplit(": ", 1)[-1] if refused or "object at 0x" in str(error) else str(error)
+    def _names(self, path: str, fields: t.Mapping[str, str]) -> list[str]:
+        data = self._transport.get(path, fields).data
+        if not isinstance(data, list):
+            raise QueryError(f"{path} answers with {data!r}, which is no list of names")
+        return [str(name) for name in data]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import Condition, read_conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Condition
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
     Measurement,
     judge,

@@ -27,8 +27,11 @@ def filled(value: Any) -> Any:
         return {key: filled(item) for key, item in value.items()}
     if isinstance(value, list):
         return [filled(item) for item in value]
-    named = re.fullmatch(r"\{\{ (\w+) \}\}", value) if isinstance(value, str) else None
-    return filled(WRITTEN[named.group(1)]) if named else value
+    named = re.fullmatch(r"\{\{ (\w+)(?:\.(\w+))? \}\}", value) if isinstance(value, str) else None
+    if not named:
+        return value
+    variable, key = named.groups()
+    return filled(WRITTEN[variable][key] if key else WRITTEN[variable])
 
 
 GOOD: dict[str, Any] = filled(WRITTEN)
@@ -73,6 +76,7 @@ def test_the_inventory_of_this_repository_is_sound() -> None:
         ({"release_namespace": ""}, "release_namespace: '' is not a name in Kubernetes' sense: give small letters"),
         ({"release_time_scale": "fast"}, "release_time_scale: 'fast' is not a number: give seconds of wall time"),
         ({"release_wait_timeout": "long"}, "release_wait_timeout: 'long' is not a whole number above 0"),
+        ({"release_false_advance": 1}, "release_false_advance: 1 is not a probability between 0 and 1"),
         ({"release_watch_interval": 0}, "release_watch_interval: 0 is not a number of seconds above 0"),
         (
             {"release_canary_replicas": {"start": 0, "expand": 4}},

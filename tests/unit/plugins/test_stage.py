@@ -12,11 +12,10 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     QueryError,
     UnreachableError,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
-    Conditions,
-    read_conditions,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Measurement
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.source import Source
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold, Look, Outcome
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_record import History
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import Settings
@@ -25,8 +24,8 @@ METRICS: dict[str, t.Any] = {
     "errors": {"kind": "ratio", "bad": "b", "total": "t", "window": "5s"},
     "agents": {"kind": "gauge", "query": "agents"},
 }
-CRITERIA = ({"metric": "errors", "below": 0.01},)
-TRIGGERS = ({"metric": "errors", "above": 0.05},)
+CRITERIA = ({"metric": "errors", "evidence": "point", "below": 0.01},)
+TRIGGERS = ({"metric": "errors", "evidence": "point", "above": 0.05},)
 
 GOOD = Measurement(5.0, bad=0, total=1000, samples=1)
 POOR = Measurement(5.0, bad=20, total=1000, samples=1)
@@ -56,7 +55,10 @@ class World:
     def times(self, what: str) -> list[float]:
         return [at for at, event in self.events if event == what]
 
-    def measure(self, needs: t.Iterable, *, strict: bool = False) -> dict:
+    def now(self) -> float:
+        return self.clock.now()
+
+    def measure(self, needs: t.Iterable, *, strict: bool = False, at: float | None = None) -> dict:
         self.note("measure")
         measured = self.script(self.clock.monotonic())
         self.clock.advance(self.cost)
@@ -91,7 +93,7 @@ def conditions(criteria: t.Any = CRITERIA, triggers: t.Any = TRIGGERS) -> Condit
 def hold(world: World, **settings: t.Any) -> Outcome:
     settings.setdefault("conditions", conditions())
     settings.setdefault("seconds", 60.0)
-    return Hold(Settings(**settings), world.clock, world, world, world).run()
+    return Hold(Settings(**settings), world.clock, t.cast(Source, world), traffic=world, show=world).run()
 
 
 def always(measurement: Measurement) -> collections.abc.Callable[[float], Measurement]:
@@ -152,17 +154,17 @@ def test_a_trigger_acts_before_anything_else_and_is_read_back() -> None:
 
 
 def test_a_trigger_waits_for_as_long_as_it_must_last() -> None:
-    lasting = conditions(CRITERIA, [{"metric": "errors", "above": 0.05, "for": "20s"}])
+    lasting = conditions(CRITERIA, [{"metric": "errors", "evidence": "point", "above": 0.05, "for": "20s"}])
     assert hold(World(until(15, GOOD, BAD)), conditions=lasting).times["breach_seen"] - FakeClock().now() == 40
     world = World(lambda at: BAD if 15 < at < 35 else GOOD)
     assert hold(world, conditions=lasting).verdict == "pass"
 
 
 def test_an_advisory_trigger_decides_nothing_and_hides_no_other() -> None:
-    advisory = [{"metric": "errors", "above": 0.05, "advisory": True}]
+    advisory = [{"metric": "errors", "evidence": "point", "above": 0.05, "advisory": True}]
     world = World(until(15, GOOD, BAD))
     assert hold(world, conditions=conditions(None, advisory)).verdict == "pass"
-    both = conditions(None, [*advisory, {"metric": "errors", "above": 0.06, "name": "real"}])
+    both = conditions(None, [*advisory, {"metric": "errors", "evidence": "point", "above": 0.06, "name": "real"}])
     outcome = hold(World(until(15, GOOD, BAD)), conditions=both)
     assert outcome.breach is not None and outcome.breach.condition.name == "real"
 
@@ -217,7 +219,7 @@ def test_an_extension_ends_where_it_was_said_to() -> None:
 
 
 def test_a_criterion_may_ask_for_its_own_time() -> None:
-    own = conditions([{"metric": "errors", "below": 0.01, "for": "40s"}], None)
+    own = conditions([{"metric": "errors", "evidence": "point", "below": 0.01, "for": "40s"}], None)
     assert hold(World(until(15, POOR, GOOD)), conditions=own).verdict == "pass"
     assert hold(World(until(25, POOR, GOOD)), conditions=own).verdict == "fail"
 
@@ -261,7 +263,7 @@ def test_a_flapping_source_does_not_escape_its_policy() -> None:
 
 
 def test_a_condition_has_a_policy_of_its_own() -> None:
-    own = conditions([{"metric": "errors", "below": 0.01, "on_no_evidence": "roll_back"}], None)
+    own = conditions([{"metric": "errors", "evidence": "point", "below": 0.01, "on_no_evidence": "roll_back"}], None)
     assert hold(World(always(NOTHING)), conditions=own, grace=10).decision == "roll_back"
 
 
@@ -303,7 +305,9 @@ def test_a_query_that_does_not_parse_leaves_no_weight_either() -> None:
 
 def test_looking_once_changes_nothing_and_does_not_wait() -> None:
     world = World(always(BAD))
-    outcome = Hold(Settings(seconds=60.0, conditions=conditions()), world.clock, world, world, world).look_once()
+    outcome = Hold(
+        Settings(seconds=60.0, conditions=conditions()), world.clock, t.cast(Source, world), traffic=world, show=world
+    ).look_once()
     assert (outcome.verdict, outcome.looks, world.clock.monotonic(), world.times("withdraw")) == ("fail", 1, 0, [])
 
 
@@ -339,3 +343,27 @@ def test_settings_that_cannot_work_are_named(settings: dict[str, t.Any], message
     with pytest.raises(InputError) as caught:
         hold(World(always(GOOD)), **settings)
     assert caught.value.message.startswith(message)
+
+
+def counted(world: World) -> Conditions:
+    return conditions([{"metric": "agents", "at_least": 61}], None)
+
+
+def test_a_stage_that_may_end_when_sure_does() -> None:
+    world = World(always(Measurement(5.0, values=(61.0,), samples=1)))
+    outcome = hold(world, conditions=counted(world), observe=20, warm_up=10, advance="when_sure")
+    assert (outcome.decision, outcome.reason) == ("advance", "all criteria held")
+    assert world.clock.monotonic() == 30
+
+
+def test_one_that_is_not_sure_is_held_to_its_end_and_beyond() -> None:
+    world = World(until(65, Measurement(5.0, values=(60.0,), samples=1), Measurement(5.0, values=(61.0,), samples=1)))
+    outcome = hold(world, conditions=counted(world), observe=20, extend_by=60, advance="when_sure")
+    assert outcome.decision == "advance"
+    assert world.clock.monotonic() == 90
+
+
+def test_without_criteria_there_is_nothing_to_be_sure_of() -> None:
+    world = World(always(GOOD))
+    hold(world, conditions=conditions(None, TRIGGERS), advance="when_sure")
+    assert world.clock.monotonic() == 60

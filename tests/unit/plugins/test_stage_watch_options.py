@@ -10,10 +10,8 @@ import pytest
 
 from ansible_collections.claude_enhancer.rollout.plugins.action import stage_watch
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
-    Conditions,
-    read_conditions,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Conditions
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import Settings
 

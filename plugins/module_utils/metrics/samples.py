@@ -1,0 +1,73 @@
+# Copyright (c) 2026 Claude Enhancer operations team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Samples over time, as a source gives them, and the gaps in them. Pure data.
+
+All times are unix seconds by the source's own clock, the one its samples are stamped by; ours may differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+
+class Series(t.NamedTuple):
+    """Labels and samples of one series: time and value of each, in order of time."""
+
+    labels: t.Mapping[str, str]
+    samples: t.Sequence[tuple[float, float]]
+
+
+class Gap(t.NamedTuple):
+    """No sample between ``since`` and ``until``; gaps of ``series`` single series are taken together in it."""
+
+    since: float
+    until: float
+    series: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """The raw samples of one counter from ``since`` to ``at``.
+
+    ``problem``, ``reason`` and ``partial`` are those of a Measurement; with a problem there are no series.
+    """
+
+    since: float
+    at: float
+    series: tuple[Series, ...] = ()
+    problem: str = ""
+    reason: str = ""
+    partial: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """A gauge from ``since`` to ``at``, a value every ``step`` seconds per series.
+
+    A point of time without a fresh, finite value has no sample; ``gaps`` are the stretches where a series that was
+    there has none, and those where there is no series at all.
+    """
+
+    since: float
+    at: float
+    step: float
+    series: tuple[Series, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    problem: str = ""
+    reason: str = ""
+    partial: str = ""
+    query: str = ""
+
+
+def merged(gaps: t.Iterable[Gap]) -> list[Gap]:
+    """Gaps in order of time, those that overlap as one."""
+    whole: list[Gap] = []
+    for gap in sorted(gaps):
+        if whole and gap.since < whole[-1].until:
+            last = whole.pop()
+            gap = Gap(last.since, max(last.until, gap.until), last.series + gap.series)
+        whole.append(gap)
+    return whole
