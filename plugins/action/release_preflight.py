@@ -48,7 +48,8 @@ def _preflight(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         count = len(problems)
         told = problems[0] if count == 1 else f"{count} problems, and nothing was touched: {'; '.join(problems)}"
         raise InputError(told, problems=problems)
-    return {**read.timeline, "snapshot": world.snapshot}
+    warnings = {"warnings": world.warnings} if world.warnings else {}
+    return {**read.timeline, "snapshot": world.snapshot, **warnings}
 
 
 def _missing_files(facts: Facts) -> t.Iterator[str]:

@@ -194,7 +194,8 @@ class ActionModule(ReleaseAction):
             raise
         finally:
             show.close()
-        return _result(options, outcome, weight) | _failure(options["stage"], outcome, self._task.check_mode)
+        result = _result(options, outcome, weight) | _failure(options["stage"], outcome, self._task.check_mode)
+        return result | ({"warnings": list(source.warnings)} if source and source.warnings else {})
 
 
 def _source(options: dict[str, t.Any], conditions: Conditions, versions: dict[str, str]) -> PrometheusSource | None:

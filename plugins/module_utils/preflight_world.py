@@ -43,13 +43,14 @@ _UNAUTHORIZED = 401
 
 
 class World:
-    """Asks about the variables that are sound. ``problems`` and ``snapshot`` grow with each question."""
+    """Asks about the variables that are sound. ``problems``, ``warnings`` and ``snapshot`` grow with each question."""
 
     def __init__(self, facts: Facts, read: Read) -> None:
         self._facts = facts
         self._read = read
         self._namespace = str(facts.get("release_namespace"))
         self.problems: list[str] = []
+        self.warnings: list[str] = []
         self.snapshot: dict[str, t.Any] = {}
 
     def ask(self, connection: t.Mapping[str, t.Any]) -> None:
@@ -161,7 +162,11 @@ class World:
         options = PROMETHEUS.validate(dict(self._facts["release_prometheus"]))
         source = PrometheusSource.from_options(options, versions(self._facts))
         try:
-            source.check(needs(self._facts))
+            asked = needs(self._facts)
+            source.check(asked)
+            # What is new in the candidate is unknown until it runs.
+            self.warnings += [f"release_metrics: {one}" for one in source.unknown(asked)]
+            self.warnings += [f"release_prometheus: {one}" for one in source.warnings]
         except SourceDownError as error:
             raise InputError(f"url: {error.message}; start it, or give the address of one that runs") from error
         except RolloutError as error:

@@ -181,6 +181,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         "text": [judgement.text for judgement in judgements],
         "looks": looks,
     }
+    for warning in source.warnings:
+        module.warn(warning)
     if verdict in options["fail_on"]:
         failing = [one.text for one in judgements if one.verdict != PASS and not one.condition.advisory]
         raise CriteriaNotMetError("; ".join(failing), changed=False, **result)

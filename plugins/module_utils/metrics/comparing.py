@@ -135,7 +135,7 @@ class Comparing:
         bounds = self._odds_ratio.bounds(risk)
         batch = self._sides[0]
         return {
-            "window": round(self._until - self._since, 3),
+            "window": round(self._until - self._since, 1),
             "at": self._until,
             "age": None if batch.newest is None else max(0.0, batch.until - batch.newest),
             "samples": batch.series,

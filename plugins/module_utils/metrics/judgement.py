@@ -81,7 +81,7 @@ class Judgement:
         asked = f"{'fires at' if condition.is_trigger else 'asked'} {condition.target}"
         head = f"{condition.role} {condition.name}: {format_value(self.value, unit)}, {asked}: {self.verdict}"
         told = [self.reason] if self.reason else []
-        if "total" in self.evidence:
+        if "total" in self.evidence and not (self.fires and self.reason):
             told.append(f"{format_count(self.evidence['total'])} requests in {self.evidence['window']:g} s")
         return f"{head} ({'; '.join(told)})" if told else head
 

@@ -15,7 +15,6 @@ import typing as t
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Limits
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Problems
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import (
-    OPERATORS,
     SEQUENTIAL,
     Condition,
     Conditions,
@@ -107,7 +106,6 @@ def _overlap(criterion: Condition, trigger: Condition) -> bool:
 
 def _interval(condition: Condition) -> tuple[float, float, bool, bool]:
     """Least and most value, and whether each is left out."""
-    assert condition.operator in OPERATORS
     bound, infinite = condition.bound, float("inf")
     return {
         "below": (-infinite, bound, False, True),

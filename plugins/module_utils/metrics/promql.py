@@ -12,7 +12,7 @@ import typing as t
 
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 # Strings in label matchers may hold braces and escaped quotes.
-_STRING = r'"(?:[^"\\]|\\.)*"' r"|'(?:[^'\\]|\\.)*'" r"|`[^`]*`"
+_STRING = "|".join((r'"(?:[^"\\]|\\.)*"', r"'(?:[^'\\]|\\.)*'", r"`[^`]*`"))
 _MATCHERS = rf"\{{(?:[^{{}}\"'`]|{_STRING})*\}}"
 _SELECTOR = rf"(?:{_NAME}\s*(?:{_MATCHERS})?|{_MATCHERS})"
 _BY = r"\s*by\s*\([\w\s,]*\)\s*"

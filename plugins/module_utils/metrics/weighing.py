@@ -163,7 +163,7 @@ class Weighing:
     def _evidence(self, standing: Standing) -> dict[str, t.Any]:
         batch = self._batch
         return {
-            "window": round(self._until - self._since, 3),
+            "window": round(self._until - self._since, 1),
             "at": batch.until,
             "age": None if batch.newest is None else max(0.0, batch.until - batch.newest),
             "samples": batch.series,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import operator
 import re
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,15 @@ def filled(value: Any) -> Any:
         return {key: filled(item) for key, item in value.items()}
     if isinstance(value, list):
         return [filled(item) for item in value]
-    named = re.fullmatch(r"\{\{ (\w+)(?:\.(\w+))? \}\}", value) if isinstance(value, str) else None
+    named = re.fullmatch(r"\{\{ ([\w.]+(?: \+ [\w.]+)*) \}\}", value) if isinstance(value, str) else None
     if not named:
         return value
-    variable, key = named.groups()
-    return filled(WRITTEN[variable][key] if key else WRITTEN[variable])
+    return functools.reduce(operator.add, [filled(looked_up(name)) for name in named.group(1).split(" + ")])
+
+
+def looked_up(name: str) -> Any:
+    variable, _dot, key = name.partition(".")
+    return WRITTEN[variable][key] if key else WRITTEN[variable]
 
 
 GOOD: dict[str, Any] = filled(WRITTEN)
