@@ -26,12 +26,13 @@ from tests.bench.matrix import Matrix
 from tests.bench.playbook import BenchError
 from tests.bench.rollbacks import STAGES
 from tests.bench.stand import Stand
+from tests.bench.triggers import Triggers
 
 LOAD_RATE = 300
 # The load ends by itself, whatever becomes of the bench.
 LOAD_DURATION = 900.0
 RESULT = REPOSITORY / "build" / "bench.json"
-PARTS = ("speed", "rollbacks")
+PARTS = ("speed", "rollbacks", "triggers")
 TIMES = [measure.FLOOR, *measure.ROLLBACK, *measure.BREACH]
 
 
@@ -207,6 +208,13 @@ def measured(stand: Stand, options: argparse.Namespace) -> tuple[dict[str, Any],
         document["matrix"] = matrix.document()
         told += matrix.lines()
         problems += matrix.problems
+    if "triggers" in options.parts:
+        # Twice as often: a trigger that is late now and then shows.
+        triggers = Triggers(stand, 2 * options.runs, bench.say)
+        triggers.run()
+        document["triggers"] = triggers.document()
+        told += triggers.lines()
+        problems += triggers.problems
     return document, told, problems
 
 

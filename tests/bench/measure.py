@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.bench import playbook
@@ -91,9 +92,7 @@ def breach(stand: Stand, phase: float) -> dict[str, float]:
     """Hold stage 1 and break the candidate, ``phase`` seconds after a look; leaves it healed, with its weight back."""
     set_weight(stand, "traffic_weight", STAGE_ONE_WEIGHT)
     time.sleep(FORGOTTEN)
-    folder = stand.world.home
-    result, output = folder / "bench-hold.json", folder / "bench-hold.log"
-    result.unlink(missing_ok=True)
+    result, output = _hold_files(stand)
     with output.open("w") as file:
         process = playbook.start(stand.world, own("hold"), {"bench_result": str(result)}, inventory=True, output=file)
         try:
@@ -110,6 +109,33 @@ def breach(stand: Stand, phase: float) -> dict[str, float]:
     if not result.exists():
         raise BenchError(f"the hold left no result: {last_lines(output.read_text())}")
     return _breach_times(stand, began, json.loads(result.read_text()))
+
+
+def healthy_hold(stand: Stand, seconds: float) -> dict[str, Any]:
+    """Hold stage 1 for ``seconds`` while nothing is wrong; what stage_watch returned."""
+    result, output = _hold_files(stand)
+    variables = {"bench_result": str(result), "bench_seconds": seconds}
+    with output.open("w") as file:
+        process = playbook.start(stand.world, own("hold"), variables, inventory=True, output=file)
+        try:
+            process.wait(seconds + playbook.PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise BenchError("the hold did not end") from None
+        finally:
+            playbook.stop(process)
+    if not result.exists():
+        raise BenchError(f"the hold left no result: {last_lines(output.read_text())}")
+    held: dict[str, Any] = json.loads(result.read_text())
+    if "looks" not in held:
+        raise BenchError(f"nothing was held: {held.get('msg')}")
+    return held
+
+
+def _hold_files(stand: Stand) -> tuple[Path, Path]:
+    """Where a hold leaves its result, which isn't there yet, and its output."""
+    result = stand.world.home / "bench-hold.json"
+    result.unlink(missing_ok=True)
+    return result, stand.world.home / "bench-hold.log"
 
 
 def _breach_times(stand: Stand, began: float, hold: dict[str, Any]) -> dict[str, float]:
