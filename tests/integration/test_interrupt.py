@@ -50,7 +50,13 @@ def short_stages() -> list[dict[str, Any]]:
     return stages
 
 
-OPTIONS = {"release_time_scale": 0.004, "release_stages": short_stages(), "release_green_replicas": 1}
+OPTIONS = {
+    "release_time_scale": 0.004,
+    "release_stages": short_stages(),
+    "release_green_replicas": 1,
+    # A stage of seconds has few requests, which tell only what is far apart.
+    "release_unacceptable": {"error_rate": 0.3, "slow": 0.5, "workflow_failure_rate": 0.9},
+}
 
 
 @pytest.fixture(scope="module")
