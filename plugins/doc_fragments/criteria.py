@@ -57,7 +57,8 @@ options:
       - V(point) compares one window, at every look anew, and is wrong the more often the more one looks. With it
         C(confidence) (V(0) without it) is the certainty with which the share must be beyond the bound, by
         the exact binomial interval, and C(min_bad) the number of failed or slow requests a trigger needs to see.
-      - C(for) is the time for which the condition must hold while a stage is watched.
+      - C(for) is the time for which the condition must hold on end. While a stage is watched it must hold on every look
+        of that time. M(claude_enhancer.rollout.metric_gate) looks back at it, as the source kept it.
       - C(advisory) conditions are shown and recorded, and decide nothing.
       - C(on_no_evidence) and C(on_source_down) replace what a stage does then.
     type: list

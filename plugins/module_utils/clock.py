@@ -79,6 +79,11 @@ def parse_duration(value: t.Any) -> float:
     return seconds
 
 
+def format_time(at: float) -> str:
+    """``14:05:09``: unix time ``at`` on this machine's wall clock."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
 def format_duration(seconds: float) -> str:
     """``0:07``, ``34:10``, ``1:05:00``: minutes and seconds, hours when there are any."""
     whole = max(0, round(seconds))

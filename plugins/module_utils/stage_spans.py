@@ -31,7 +31,7 @@ class Spans:
 
     def note(self, due: float, judgements: t.Iterable[Judgement]) -> None:
         for judgement in judgements:
-            key = _key(judgement.condition)
+            key = judgement.condition.key
             if judgement.verdict != PASS:
                 self._failed[key] = judgement.verdict
             # What came before the warm-up is over is not counted, save for triggers.
@@ -45,7 +45,7 @@ class Spans:
 
     def lasted(self, condition: Condition, due: float) -> float:
         """Seconds for which the condition's verdict has been what it is."""
-        since = self._since.get(_key(condition))
+        since = self._since.get(condition.key)
         return due - since[1] if since else 0.0
 
     def breached(self, judgement: Judgement, due: float) -> bool:
@@ -84,11 +84,7 @@ class Spans:
     def worst(self, short: t.Iterable[tuple[Judgement, str]]) -> str:
         """The verdict for what is short: one that passes at last is judged by what it was before."""
         verdicts = {
-            one.verdict if one.verdict != PASS else self._failed.get(_key(one.condition), NO_EVIDENCE)
+            one.verdict if one.verdict != PASS else self._failed.get(one.condition.key, NO_EVIDENCE)
             for one, _text in short
         }
         return next(verdict for verdict in (FAIL, SOURCE_DOWN, NO_EVIDENCE) if verdict in verdicts)
-
-
-def _key(condition: Condition) -> tuple[str, str]:
-    return condition.role, condition.name

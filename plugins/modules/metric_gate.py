@@ -16,6 +16,14 @@ description:
   - The verdict is V(pass), V(fail), V(no_evidence) (nothing answered, NaN, too old or too little) or V(source_down).
     The module fails for every verdict but V(pass), or for those of O(fail_on).
   - All queries of one look are asked at one time by the clock of Prometheus.
+  - A criterion with C(for) must have held over all of that time up to the look. Prometheus is asked for it, so one look
+    is enough. What decides depends on the metric.
+  - A gauge or an increase must hold at every point of that time, and what C(evidence=point) judges over every
+    C(window) of it, one after the other.
+  - Of a ratio or a quantile with sequential evidence, all requests of that time are weighed as a whole. It also fails
+    for a stretch within it that is clearly bad, such as a bad minute in fifteen.
+  - A time without samples that is longer than the C(max_age) of the metric is a gap, and so is one without requests
+    that is longer than that and the C(window). With a gap the verdict is never V(pass).
 extends_documentation_fragment:
   - claude_enhancer.rollout.prometheus
   - claude_enhancer.rollout.prometheus.versions
@@ -31,6 +39,8 @@ options:
   wait:
     description:
       - Seconds to wait for all criteria to hold at once; V(0) looks once.
+      - Criteria with C(for) are judged anew at each look. The looks that O(interval) leaves room for share
+        O(false_advance), so many of them need more requests.
     type: float
     default: 0
   interval:
@@ -74,6 +84,22 @@ EXAMPLES = r"""
       - {metric: error_rate, below: 0.1%, min_requests: 1000}
       - {metric: p95_latency, below: 500ms}
 
+- name: Accept the release at T+120, by what was measured since the switch
+  claude_enhancer.rollout.metric_gate:
+    prometheus: "{{ release_prometheus }}"
+    versions: {stable: "5.0", candidate: "5.1"}
+    metrics: "{{ release_metrics }}"
+    criteria:
+      - {metric: error_rate, below: 0.1%, unacceptable: 0.5%, for: 15m}
+      - {metric: p95_latency, below: 500ms, for: 10m}
+      - {metric: p50_latency, below: 200ms}
+      - {metric: p99_latency, below: 1s}
+      - {metric: agents_active, at_least: 60, for: 10m}
+      - {metric: workflow_success_rate, at_least: 98%}
+      - {metric: phase_success_rate, at_least: 99%}
+    wait: 900
+    interval: 60
+
 - name: See that every query of the release parses, before anything is touched
   claude_enhancer.rollout.metric_gate:
     prometheus: "{{ release_prometheus }}"
@@ -90,7 +116,10 @@ verdict:
   type: str
   sample: pass
 judgements:
-  description: One entry per criterion, with value, bound, verdict, reason and the evidence it rests on.
+  description:
+    - One entry per criterion, with value, bound, verdict, reason and the evidence it rests on.
+    - The evidence of a criterion with C(for) has that time as C(lasting), and the C(gaps), C(pauses) (without
+      requests) and bad C(stretches) in it, where they can be told, each with C(since) and C(until) in unix time.
   returned: when O(validate_only=false)
   type: list
   elements: dict

@@ -48,6 +48,7 @@ class Application:
     def __init__(self, host: str, rate: float = 400.0) -> None:
         self.rate = rate
         self.errors = 0.0
+        self.serving = True
         self._counts = {"200": 0.0, "500": 0.0}
         self._settled = time.monotonic()
         self._lock = threading.Lock()
@@ -56,7 +57,7 @@ class Application:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 content = application.page().encode()
-                self.send_response(200)
+                self.send_response(200 if application.serving else 503)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.end_headers()
                 self.wfile.write(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ GATE = "claude_enhancer.rollout.metric_gate"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Application]]:
     application = Application("127.71.0.2")
     try:
         with prometheus(tmp_path_factory.mktemp("prometheus"), "127.71.0.1", application.target) as url:
-            yield url
+            yield url, application
     finally:
         application.close()
+
+
+@pytest.fixture(scope="module")
+def url(served: tuple[str, Application]) -> str:
+    return served[0]
 
 
 def gate(url: str, *criteria: dict[str, Any], **options: Any) -> dict[str, Any]:
@@ -63,6 +69,50 @@ def test_verdicts_of_a_real_prometheus(url: str, tmp_path: Path) -> None:
         "criterion agents: -, asked < 1: source_down (Prometheus at http://127.71.0.9:9090"
     )
     assert done[7]["looks"] == 4
+
+
+def test_criteria_that_must_hold_for_a_time(served: tuple[str, Application], tmp_path: Path) -> None:
+    url, application = served
+    metrics = {name: {**metric, "max_age": "2s"} for name, metric in METRICS.items()}
+    error_rate = {"metric": "error_rate", "below": "0.1%", "unacceptable": "2%"}
+    p95, agents = {"metric": "p95", "below": "200ms"}, {"metric": "agents", "equals": 61}
+
+    def asking(seconds: float, *criteria: dict[str, Any], **options: Any) -> dict[str, Any]:
+        return gate(url, *({**criterion, "for": seconds} for criterion in criteria), metrics=metrics, **options)
+
+    begun = time.monotonic()
+    time.sleep(5)
+    windows = {"metric": "error_rate", "below": "0.1%", "evidence": "point", "name": "by window"}
+    (good,) = results(tmp_path, tmp_path / "none", [asking(5, error_rate, p95, agents, windows)])
+    assert [one["verdict"] for one in good["judgements"]] == ["pass"] * 4, good["text"]
+    assert good["judgements"][0]["evidence"]["total"] == pytest.approx(2000, rel=0.2)
+    assert good["judgements"][2]["evidence"]["points"] >= 20
+    assert good["judgements"][3]["evidence"]["verdicts"] == ["pass"] * 3
+
+    # Long enough for the start of a playbook on a busy machine.
+    time.sleep(max(0.0, begun + 15 - time.monotonic()))
+    application.fail(0.3)
+    time.sleep(1)
+    application.fail(0.0)
+    tasks = [asking(15, error_rate, p95, agents), asking(15, error_rate, wait=25, interval=1)]
+    failed, waited = results(tmp_path, tmp_path / "none", tasks)
+    assert [one["verdict"] for one in failed["judgements"]] == ["fail", "pass", "pass"], failed["text"]
+    (stretch,) = failed["judgements"][0]["evidence"]["stretches"]
+    assert stretch["until"] - stretch["since"] < 3
+    assert "held since then for" in failed["judgements"][0]["reason"]
+    assert waited["verdict"] == "pass", waited["text"]
+    assert waited["looks"] > 1
+
+    application.serving = False
+    time.sleep(4)
+    application.serving = True
+    time.sleep(1)
+    (gone,) = results(tmp_path, tmp_path / "none", [asking(15, error_rate, p95, agents)])
+    assert {one["verdict"] for one in gone["judgements"]} == {"no_evidence"}
+    for one in gone["judgements"]:
+        assert one["reason"].startswith("a gap of "), one["text"]
+        (gap,) = one["evidence"]["gaps"]
+        assert gap["until"] - gap["since"] == pytest.approx(4.5, abs=1)
 
 
 def test_what_cannot_be_judged_is_named(url: str, tmp_path: Path) -> None:

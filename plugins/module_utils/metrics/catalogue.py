@@ -74,6 +74,10 @@ class Metric:
         text = self.counters.get(role)
         return None if text is None else _filled_in(text, {}, versions)
 
+    def over(self, window: float) -> Metric:
+        """The same metric over ``window`` seconds."""
+        return dataclasses.replace(self, window=window)
+
     def scoped(self, side: str = "", labels: t.Mapping[str, str] | None = None) -> Metric:
         """The same metric of ``side`` (``stable``, ``candidate``), and of the series with ``labels`` alone.
 

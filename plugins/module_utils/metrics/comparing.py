@@ -20,7 +20,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.co
     latency_threshold,
     slower_than,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Condition
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Condition, Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.evidence import Bucket
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Judgement
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.sequential import Counts
@@ -30,7 +30,11 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.ve
     NO_EVIDENCE,
     PASS,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.weighing import Batch, lacking_samples
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.weighing import (
+    Batch,
+    Weighing,
+    lacking_samples,
+)
 
 ALIKE = 1.0
 
@@ -146,3 +150,18 @@ class Comparing:
             "threshold": self._threshold.edge if self._threshold else None,
             "risk": risk,
         }
+
+
+def weighing_of(
+    condition: Condition,
+    conditions: Conditions,
+    risks: Risks,
+    before: t.Sequence[Bucket],
+    *,
+    since: float,
+    horizon: float,
+) -> Weighing | Comparing:
+    """What judges ``condition`` by all requests since ``since``; ``before`` are stable's buckets of the time before."""
+    if condition.compared_with:
+        return Comparing(condition, risks, before, since=since, horizon=horizon)
+    return Weighing(condition, conditions, risks, since=since, horizon=horizon)

@@ -52,6 +52,18 @@ class Condition:
         return self.role == "trigger"
 
     @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from the other conditions of a stage or gate."""
+        return self.role, self.name
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What has to be measured for it: for a comparison the metric of either side."""
+        if not self.compared_with:
+            return (self.metric,)
+        return self.metric.scoped("candidate"), self.metric.scoped(self.compared_with)
+
+    @property
     def target(self) -> str:
         """``< 0.1 %``, ``≤ 1.5 × stable``."""
         if self.compared_with:

@@ -115,6 +115,7 @@ class CounterWatch:
         before = self._begin if self._newest is None else max(self._begin, self._newest)
         self._cover(samples)
         gains = [self._gain(series) for series in samples.series if series.samples]
+        gaps = [*self._silence_before(samples, before), *(gap for gain in gains for gap in gain.gaps)]
         self._spacing = max((gain.spacing for gain in gains), default=0.0) or self._spacing
         if self._known:
             self._newest = max(memory.time for memory in self._known.values())
@@ -127,7 +128,7 @@ class CounterWatch:
             silent=sum(self._gap < age <= self._lookback for age in ages),
             born=sum(gain.born for gain in gains),
             resets=sum(gain.resets for gain in gains),
-            gaps=(*merged(gap for gain in gains for gap in gain.gaps), *self._silence(samples.at)),
+            gaps=(*merged(gaps), *self._silence(samples.at)),
         )
 
     def _cover(self, samples: Samples) -> None:
@@ -153,6 +154,12 @@ class CounterWatch:
         # A series that was there before would have had a sample in the time that was looked at.
         gain.born = first - self._covered[0] > self._gap
         return _Memory(math.nextafter(first, -math.inf), 0.0) if gain.born else _Memory(first, value)
+
+    def _silence_before(self, samples: Samples, before: float) -> list[Gap]:
+        """The gap of all series, that of one which is gone and another that was born since."""
+        newer = (next((time for time, _value in series.samples if time > before), None) for series in samples.series)
+        first = min((time for time in newer if time is not None), default=before)
+        return [Gap(before, first, 0)] if first - before > self._gap else []
 
     def _silence(self, at: float) -> list[Gap]:
         last = self._begin if self._newest is None else self._newest

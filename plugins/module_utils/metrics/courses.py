@@ -28,40 +28,60 @@ class Grid(t.NamedTuple):
 
 
 def read_course(
-    values: t.Iterable[Series], newest: t.Iterable[Series] | None, grid: Grid, max_age: float
+    values: t.Iterable[Series],
+    newest: t.Iterable[Series] | None,
+    grid: Grid,
+    max_age: float,
+    *,
+    absent_is_zero: bool = False,
 ) -> tuple[tuple[Series, ...], tuple[Gap, ...]]:
     """Series on ``grid`` and the gaps in them: a point that is NaN, or older than ``max_age`` seconds, is none.
 
     ``newest`` tells the time of the newest sample at each point, None where nobody knows. It is needed because a range
-    query goes on giving the last value for minutes after the samples have ended.
+    query goes on giving the last value for minutes after the samples have ended. With ``absent_is_zero`` points
+    without any series, fresh or not, are a series of zeros.
     """
-    fresh = set(range(grid.points))
-    if newest is not None:
-        seen = {grid.place(at): value for series in newest for at, value in series.samples}
-        fresh = {place for place, value in seen.items() if grid.time(place) - value <= max_age}
-    found = []
+    seen = {grid.place(at): value for series in newest or () for at, value in series.samples}
+    fresh = {place for place, value in seen.items() if grid.time(place) - value <= max_age}
+    if newest is None:
+        fresh = set(range(grid.points))
+    found, valued = [], set()
     for labels, samples in values:
         known = {grid.place(at): value for at, value in samples if math.isfinite(value)}
+        valued |= {grid.place(at) for at, _value in samples}
         if kept := sorted(known.keys() & fresh):
             found.append((labels, kept, known))
     present = {place for _labels, kept, _known in found for place in kept}
-    gaps = [*_holes(present, 0, grid.points - 1, grid, len(found))]
+    absent = set(range(grid.points)) - present
+    zeros = absent - seen.keys() - valued if absent_is_zero else set()
+    gaps = [*_holes(present | zeros, 0, grid.points - 1, grid, len(found), seen)]
     for _labels, kept, _known in found:
         # Where there is no series at all was told above; the series' own end is no gap: its pod may be gone.
-        others = set(range(grid.points)) - present
-        gaps += _holes({*kept, *others}, kept[0], kept[-1], grid, 1)
+        gaps += _holes({*kept, *absent}, kept[0], kept[-1], grid, 1, {})
     series = [Series(labels, [(grid.time(place), known[place]) for place in kept]) for labels, kept, known in found]
+    if zeros:
+        series.append(Series({}, [(grid.time(place), 0.0) for place in sorted(zeros)]))
     return tuple(series), tuple(merged(gaps))
 
 
-def _holes(present: t.Container[int], first: int, last: int, grid: Grid, series: int) -> t.Iterator[Gap]:
-    """Stretches from ``first`` to ``last`` without a value, from the point before to the next that has one."""
+def _holes(
+    present: t.Container[int], first: int, last: int, grid: Grid, series: int, seen: t.Mapping[int, float]
+) -> t.Iterator[Gap]:
+    """Stretches from ``first`` to ``last`` without a value, from the point before to the next that has one.
+
+    Where ``seen`` has the time of the newest sample at these points, the gap is as long as there was no sample.
+    """
     since: int | None = None
     for place in range(first, last + 1):
         if place not in present:
-            since = max(first, place - 1) if since is None else since
+            since = place if since is None else since
         elif since is not None:
-            yield Gap(grid.time(since), grid.time(place), series)
+            yield _gap(max(first, since - 1), place, grid, series, seen)
             since = None
     if since is not None:
-        yield Gap(grid.time(since), grid.time(last), series)
+        begin = max(first, since - 1)
+        yield _gap(begin, last, grid, series, {begin: seen[begin]} if begin in seen else {})
+
+
+def _gap(since: int, until: int, grid: Grid, series: int, seen: t.Mapping[int, float]) -> Gap:
+    return Gap(seen.get(since, grid.time(since)), seen.get(until, grid.time(until)), series)

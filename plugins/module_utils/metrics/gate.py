@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
@@ -37,9 +38,11 @@ def look_until_pass(
 ) -> tuple[list[Judgement], int]:
     """The judgements of the first look that passes, or of the last within ``wait`` seconds; and how many looks.
 
-    What came in the window of each criterion before the first look counts too. Raises QueryError.
+    What came in the window of each criterion before the first look counts too; one that must hold for a time
+    (``for``) is judged by all of it, at every look. Raises QueryError.
     """
-    watch = Watch(horizon=max(wait, interval), from_window=True, risks=risks)
+    most = 1 + math.ceil(wait / interval)
+    watch = Watch(horizon=max(wait, interval), from_window=True, looks=most, risks=risks)
     observer = Observer(Conditions(conditions.criteria, ()), source, versions, watch)
     ends = clock.monotonic() + wait
     looks = 0

@@ -111,6 +111,11 @@ def overall(judgements: t.Iterable[Judgement]) -> str:
     return next((verdict for verdict in _WORST_FIRST if verdict in found), PASS)
 
 
+def unjudged(condition: Condition, verdict: str, reason: str) -> Judgement:
+    """The judgement of a look that told nothing: ``no_evidence`` or ``source_down``."""
+    return Judgement(condition, verdict or NO_EVIDENCE, None, {"window": 0.0}, reason)
+
+
 def judge(condition: Condition, measurement: Measurement) -> Judgement:
     """The verdict on ``measurement``. Only what surely holds holds: doubt passes no criterion and fires no trigger."""
     evidence = _evidence(condition, measurement)
@@ -224,14 +229,14 @@ def _share_held(
     if condition.confidence:
         share = (lower_bound if above else upper_bound)(part, total, condition.confidence)
         evidence["share_at_least" if above else "share_at_most"] = share
-    return _compare(operator, share, limit)
+    return compare(operator, share, limit)
 
 
 def _offenders_note(condition: Condition, part: float, total: float, held: bool) -> str:
     """Says why a share beyond the bound does not hold yet: too few requests to be sure."""
     if held or not (condition.confidence or condition.is_trigger) or condition.metric.kind != "ratio":
         return ""
-    if _compare(condition.operator, part / total, condition.bound):
+    if compare(condition.operator, part / total, condition.bound):
         return "not yet sure"
     return ""
 
@@ -239,7 +244,7 @@ def _offenders_note(condition: Condition, part: float, total: float, held: bool)
 def _judge_values(condition: Condition, values: t.Sequence[float]) -> tuple[float, bool, str]:
     """A criterion needs every series, a trigger one; told is the series that decides."""
     above = condition.operator in _ABOVE
-    met = [_compare(condition.operator, value, condition.bound) for value in values]
+    met = [compare(condition.operator, value, condition.bound) for value in values]
     deciding = [value for value, hit in zip(values, met, strict=True) if hit is condition.is_trigger] or list(values)
     # For a criterion the worst value is the least of "above", for a trigger the most of it.
     value = (max if above is condition.is_trigger else min)(deciding)
@@ -252,7 +257,8 @@ def _finite(edge: float) -> float | None:
     return None if edge == float("inf") else edge
 
 
-def _compare(operator: str, value: float, bound: float) -> bool:
+def compare(operator: str, value: float, bound: float) -> bool:
+    """Whether ``value`` is on the side of ``bound`` that ``operator`` asks for."""
     # Fractions such as 1 - 0.95 carry a rounding error of their own; it must not decide.
     slack = 1e-12
     return {

@@ -10,6 +10,7 @@ other; what an entry itself says (``acceptable``, ``unacceptable``) goes before.
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Limits
@@ -22,6 +23,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.co
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import format_value
 
 _ABOVE = ("above", "at_least")
+_OPPOSITE = {"below": "at_least", "at_most": "above", "above": "at_most", "at_least": "below"}
 
 
 def offends_above(condition: Condition) -> bool:
@@ -42,6 +44,14 @@ def limits_of(condition: Condition, conditions: Conditions) -> Limits:
         return Limits(acceptable, own if condition.unacceptable is None else condition.unacceptable)
     unacceptable = max(own, other) if condition.unacceptable is None else condition.unacceptable
     return Limits(own if condition.acceptable is None else condition.acceptable, unacceptable)
+
+
+def breach_of(criterion: Condition, conditions: Conditions) -> Condition:
+    """The trigger that fires on what is clearly against ``criterion``, a ratio or a quantile, by the same limits."""
+    breach = dataclasses.replace(criterion, role="trigger", operator=_OPPOSITE[criterion.operator])
+    if criterion.compared_with:
+        return breach
+    return dataclasses.replace(breach, **limits_of(criterion, conditions)._asdict())
 
 
 def contradictions(conditions: Conditions, prefix: str, problems: Problems) -> None:

@@ -252,7 +252,8 @@ class PrometheusSource:
                 fresh = metric.promql("freshness", metric.window, self._versions)
                 newest = read_matrix(self._range(metric, fresh, since, look.at, step))
             grid = Grid(since, step, math.floor(seconds / step + 1e-9) + 1)
-            series, gaps = read_course(read_matrix(values), newest, grid, metric.max_age)
+            matrix = read_matrix(values)
+            series, gaps = read_course(matrix, newest, grid, metric.max_age, absent_is_zero=metric.absent_is_zero)
             return Course(since, look.at, step, series, gaps, partial=values.warnings, query=query)
 
         return look.ask(answered, failed)

@@ -76,6 +76,14 @@ def narrowed(selector: str, labels: t.Mapping[str, str]) -> str:
     return f"{name.strip()}{{{','.join([own, *more] if own else more)}}}"
 
 
+def bucket_at(selector: str, edge: float) -> str:
+    """``selector`` for the histogram bucket up to ``edge``, however the exporter spells it: ``1`` or ``1.0``."""
+    name, _brace, rest = narrowed(selector, {}).partition("{")
+    own = rest.removesuffix("}")
+    spelled = f"{edge:.15g}".replace(".", r"\\.") + (r"(\\.0+)?" if edge == int(edge) else "")
+    return f'{name}{{{own}{"," if own else ""}le=~"{spelled}"}}'
+
+
 def quoted(value: str) -> str:
     """``value`` as it may stand between the double quotes of a label matcher."""
     return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -9,8 +9,15 @@ All times are unix seconds by the source's own clock, the one its samples are st
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
+import operator
+import statistics
 import typing as t
+
+_MOST_STEPS = 300
+_time = operator.itemgetter(0)
 
 
 class Series(t.NamedTuple):
@@ -42,6 +49,18 @@ class Samples:
     reason: str = ""
     partial: str = ""
 
+    def between(self, since: float, until: float) -> Samples:
+        """What a source would have answered at ``until``, asked from ``since`` on."""
+        cut = (
+            Series(
+                labels,
+                samples[bisect.bisect_left(samples, since, key=_time) : bisect.bisect_right(samples, until, key=_time)],
+            )
+            for labels, samples in self.series
+        )
+        kept = tuple(series for series in cut if series.samples)
+        return dataclasses.replace(self, since=since, at=until, series=kept)
+
 
 @dataclasses.dataclass(frozen=True)
 class Course:
@@ -60,6 +79,23 @@ class Course:
     reason: str = ""
     partial: str = ""
     query: str = ""
+
+
+def steps(answers: t.Iterable[Samples], since: float, at: float) -> list[float]:
+    """Ends of even steps from ``since`` to ``at``, about as long as the time between two scrapes; the last is ``at``.
+
+    Where the samples don't tell that time there is one step, and there are never more than some hundreds.
+    """
+    spacing = min((one for answer in answers if (one := _spacing(answer)) > 0), default=0.0)
+    number = min(_MOST_STEPS, max(1, round((at - since) / spacing))) if spacing else 1
+    return [since + (at - since) * step / number for step in range(1, number)] + [at]
+
+
+def _spacing(answer: Samples) -> float:
+    """Seconds between two scrapes, by the series that has most of them; 0 where nobody can tell."""
+    longest = max((series.samples for series in answer.series), key=len, default=())
+    later = [second[0] - first[0] for first, second in itertools.pairwise(longest)]
+    return statistics.median(later) if later else 0.0
 
 
 def merged(gaps: t.Iterable[Gap]) -> list[Gap]:

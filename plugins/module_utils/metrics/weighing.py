@@ -25,6 +25,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.ev
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Judgement
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.limits import limits_of, offends_above
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.samples import Gap
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.sequential import Counts
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import format_count, format_value
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
@@ -32,11 +33,17 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.ve
     NO_EVIDENCE,
 )
 
+# Requests take time; by the clock of another replica, which is behind, they may seem not to.
+_LEAST_SECONDS = 1e-3
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What one look saw of a metric for the first time: ``part`` of ``total`` requests for a ratio, ``buckets``
-    (cumulative) for a quantile. ``until`` is the source's clock at the look, ``newest`` that of the newest sample."""
+    """What was seen of a metric for the first time, in one step of time up to ``until`` by the source's clock.
+
+    ``part`` of ``total`` requests for a ratio, ``buckets`` (cumulative) for a quantile. ``newest`` is the time of the
+    newest sample, ``gaps`` were found in this step, and ``note`` is for people.
+    """
 
     until: float
     newest: float | None
@@ -46,9 +53,14 @@ class Batch:
     series: int = 0
     partial: str = ""
     note: str = ""
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def requests(self) -> float:
+        return self.buckets[-1][1] if self.buckets else self.total
 
     def without_requests(self) -> Batch:
-        """The same look, as if no request had been seen."""
+        """The same step, as if no request had been seen."""
         return dataclasses.replace(self, part=0.0, total=0.0, buckets=())
 
 
@@ -91,7 +103,7 @@ class Weighing:
         """Take in what was not seen before."""
         counts = self._counts(batch)
         offences = counts if offends_above(self.condition) else Counts(counts.total - counts.bad, counts.total)
-        self._test.add(offences, max(0.0, batch.until - self._until))
+        self._test.add(offences, max(_LEAST_SECONDS, batch.until - self._until))
         if counts.total > 0:
             self._last_request = batch.until
         self._until, self._batch = batch.until, batch

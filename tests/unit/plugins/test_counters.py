@@ -74,6 +74,14 @@ def test_a_pod_that_ends_keeps_what_it_counted_and_is_silent_for_a_while() -> No
     assert not any(one.gaps for one in seen)
 
 
+def test_between_the_last_sample_of_one_pod_and_the_first_of_another_is_a_gap() -> None:
+    ended, born = every(15, 10, 20, 30), every(15, 3, 5, first=BEGIN + 61)
+    watching = watch()
+    watching.add(samples(({"pod": "a"}, ended), since=watching.since, at=1040))
+    (gap,) = watching.add(samples(({"pod": "b"}, born), since=watching.since, at=1080)).gaps
+    assert (gap.since, gap.until) == (1030, 1061)
+
+
 def test_samples_that_come_again_or_late_count_once() -> None:
     watching = watch()
     watching.add(samples(({}, every(15, 5, 9)), since=700, at=1015))

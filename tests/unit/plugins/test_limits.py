@@ -9,7 +9,11 @@ import pytest
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.limits import limits_of
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.limits import (
+    breach_of,
+    limits_of,
+    offends_above,
+)
 
 VERSIONS = {"stable": "5.0", "candidate": "5.1"}
 METRICS: dict[str, t.Any] = {
@@ -58,6 +62,27 @@ def test_alone_a_bound_is_both_limits() -> None:
     conditions = read([{"metric": "errors", "below": 0.001}], [{"metric": "success", "below": 0.9}])
     assert tuple(limits_of(conditions.criteria[0], conditions)) == (0.001, 0.001)
     assert tuple(limits_of(conditions.triggers[0], conditions)) == pytest.approx((0.1, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("entry", "operator", "limits"),
+    [
+        ({"metric": "errors", "below": 0.001}, "at_least", (0.001, 0.001)),
+        ({"metric": "errors", "at_most": 0.001, "unacceptable": 0.005}, "above", (0.001, 0.005)),
+        ({"metric": "success", "above": 0.98}, "at_most", (0.02, 0.02)),
+        ({"metric": "p95", "below": 0.2}, "at_least", (0.05, 0.05)),
+    ],
+)
+def test_the_breach_of_a_criterion_has_its_limits(
+    entry: dict[str, t.Any], operator: str, limits: tuple[float, float]
+) -> None:
+    conditions = read([entry])
+    (criterion,) = conditions.criteria
+    breach = breach_of(criterion, conditions)
+    assert (breach.role, breach.operator, breach.bound) == ("trigger", operator, criterion.bound)
+    assert limits_of(breach, conditions) == limits_of(criterion, conditions)
+    assert tuple(limits_of(breach, conditions)) == pytest.approx(limits)
+    assert offends_above(breach) is offends_above(criterion)
 
 
 def test_a_quantile_is_a_share_of_slow_requests_whatever_the_other_bound() -> None:

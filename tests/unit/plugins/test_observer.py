@@ -7,98 +7,15 @@ import typing as t
 
 import pytest
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import SourceDownError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import format_time
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Judgement, Measurement
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Judgement
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.observer import Observer, Watch
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.samples import Samples, Series
+from tests.unit.plugins.metric_world import METRICS, VERSIONS, TwoSides, World
 
-VERSIONS = {"stable": "5.0", "candidate": "5.1"}
-METRICS: dict[str, t.Any] = {
-    "errors": {
-        "kind": "ratio",
-        "window": "30s",
-        "max_age": "20s",
-        "bad": 'failed{version="$candidate"}',
-        "total": 'requests{version="$candidate"}',
-        "bad_absent_is_zero": True,
-    },
-    "latency": {"kind": "quantile", "window": "30s", "max_age": "20s", "buckets": 'took{version="$candidate"}'},
-    "free": {
-        "kind": "ratio",
-        "window": "10s",
-        "bad": 'sum(increase(failed{version="$candidate"}[$window])) * 1',
-        "total": 'sum(increase(requests{version="$candidate"}[$window])) * 1',
-    },
-    "agents": {"kind": "gauge", "query": "agents"},
-}
 CRITERION = {"metric": "errors", "below": 0.001}
 TRIGGER = {"metric": "errors", "above": 0.005}
-
-
-class World:
-    """A source with one pod that is scraped every second: ``rate`` requests a second, of which ``share`` fail."""
-
-    def __init__(self, rate: int = 100, share: float = 0.0, slow: float = 0.0) -> None:
-        self.random = random.Random(4)
-        self.at = 1000.0
-        self.rate, self.share, self.slow = rate, share, slow
-        self.counted = {"requests": 0.0, "failed": 0.0, "fast": 0.0}
-        self.scraped: dict[str, list[tuple[float, float]]] = {name: [] for name in self.counted}
-        self.scraping = True
-        self.down = ""
-        self.partial = ""
-        self.asked: list[str] = []
-
-    def run(self, seconds: int) -> None:
-        for _second in range(seconds):
-            self.at += 1
-            for _request in range(self.rate):
-                self.counted["requests"] += 1
-                self.counted["failed"] += self.random.random() < self.share
-                self.counted["fast"] += self.random.random() >= self.slow
-            if self.scraping:
-                for name, value in self.counted.items():
-                    self.scraped[name].append((self.at, value))
-
-    def now(self) -> float:
-        if self.down:
-            raise SourceDownError(self.down)
-        return self.at
-
-    def samples(
-        self, since: t.Mapping[str, float], *, strict: bool = False, at: float | None = None
-    ) -> dict[str, Samples]:
-        self.asked += since
-        return {selector: self._samples(selector, begin) for selector, begin in since.items()}
-
-    def _samples(self, selector: str, since: float) -> Samples:
-        assert selector.endswith('{version="5.1"}')
-        name = selector.partition("{")[0]
-        rows = [("fast", {"le": "0.2"}), ("requests", {"le": "+Inf"})] if name == "took" else [(name, {})]
-        series = [
-            Series({"pod": "a", **labels}, [sample for sample in self.scraped[row] if sample[0] > since])
-            for row, labels in rows
-        ]
-        return Samples(since, self.at, tuple(one for one in series if one.samples), partial=self.partial)
-
-    def measure(self, needs: t.Iterable, *, strict: bool = False, at: float | None = None) -> dict:
-        measured = {}
-        for metric, window in needs:
-            self.asked.append(metric.name)
-            if metric.kind == "gauge":
-                measured[metric.name, window] = Measurement(window, values=(61.0,), samples=1, age=0.0)
-            else:
-                grown = {name: self._grown(name, window) for name in self.counted}
-                measured[metric.name, window] = Measurement(
-                    window, bad=grown["failed"], total=grown["requests"], samples=1, age=0.0
-                )
-        return measured
-
-    def _grown(self, name: str, window: float) -> float:
-        before = [value for time, value in self.scraped[name] if time <= self.at - window]
-        return self.counted[name] - (before[-1] if before else 0.0)
 
 
 def observer(world: World, criteria: t.Any = (), triggers: t.Any = (), **watch: t.Any) -> Observer:
@@ -153,6 +70,32 @@ def test_what_was_before_the_first_look_does_not_count_unless_asked_for() -> Non
     assert looking.look()[0].evidence["offending"] == 0
     back = observer(world, triggers=[TRIGGER], from_window=True).look()[0]
     assert (back.verdict, back.evidence["window"], back.evidence["total"]) == ("fail", 30, 3000)
+
+
+def test_a_change_within_what_one_look_sees_is_found() -> None:
+    world = World()
+    world.run(500)
+    world.share = 0.1
+    world.run(3)
+    asked = {**TRIGGER, "window": "8m"}
+    look = observer(world, triggers=[asked], from_window=True).look()[0]
+    assert look.fires
+    assert look.evidence["total"] <= 400
+    world.share = 0.0
+    world.run(400)
+    assert observer(world, triggers=[asked], from_window=True).look()[0].fires
+
+
+def test_what_a_trigger_missed_while_the_source_was_down_still_fires() -> None:
+    world = World()
+    looking = observer(world, triggers=[TRIGGER])
+    looking.look()
+    world.share = 0.1
+    world.run(3)
+    world.share = 0.0
+    world.run(400)
+    assert looking.look()[0].fires
+    assert not looking.look()[0].fires
 
 
 def test_a_trigger_sees_a_change_after_a_long_good_time_within_seconds() -> None:
@@ -284,6 +227,31 @@ def test_free_promql_is_asked_in_windows_that_do_not_overlap() -> None:
     assert world.asked.count("free") == 6
 
 
+def test_free_promql_that_was_away_for_a_while_is_asked_for_all_of_it() -> None:
+    world = World(rate=50)
+    looking = observer(world, [{"metric": "free", "below": 0.001, "unacceptable": 0.005}])
+    looking.look()
+    world.run(35)
+    assert looking.look()[0].evidence["total"] == 1500
+    world.run(5)
+    assert looking.look()[0].evidence["total"] == 2000
+
+
+def test_free_promql_goes_on_from_the_first_window_that_has_an_answer() -> None:
+    world = World(rate=50)
+    looking = observer(world, [{"metric": "free", "below": 0.001, "unacceptable": 0.005}])
+    looking.look()
+    world.silent_until = 1020
+    world.run(15)
+    look = looking.look()[0]
+    assert look.verdict == "no_evidence"
+    assert look.reason == f"the query answered nothing, at {format_time(1010)}"
+    world.run(4)
+    assert looking.look()[0].reason == "the query answered nothing"
+    world.run(6)
+    assert looking.look()[0].evidence["total"] == 500
+
+
 def test_the_warm_up_counts_for_triggers_only() -> None:
     world = World(rate=100, share=0.02)
     looking = observer(world, [CRITERION], [{**TRIGGER, "above": 0.1}])
@@ -307,45 +275,6 @@ def test_the_risk_is_shared_out_among_what_may_roll_back() -> None:
     world = World(rate=100)
     both = observer(world, [CRITERION], [TRIGGER], risks=Risks(0.01, 0.02)).look()
     assert [look.evidence["risk"] for look in both] == [0.005, 0.02]
-
-
-class TwoSides(World):
-    """The candidate gets a tenth of stable's requests; the failures of either side are set apart."""
-
-    def __init__(self, candidate: float, stable: float) -> None:
-        super().__init__()
-        self.shares = {"5.1": candidate, "5.0": stable}
-        self.rates = {"5.1": 100, "5.0": 1000}
-        self.of_version: dict[tuple[str, str], list[tuple[float, float]]] = {
-            (name, version): [(999.0, 0.0)] for name in ("requests", "failed", "fast") for version in self.shares
-        }
-
-    def run(self, seconds: int) -> None:
-        for _second in range(seconds):
-            self.at += 1
-            for version, share in self.shares.items():
-                bad = sum(self.random.random() < share for _request in range(self.rates[version]))
-                for name, grown in (("requests", 0), ("failed", bad - self.rates[version]), ("fast", -bad)):
-                    rows = self.of_version[name, version]
-                    rows.append((self.at, rows[-1][1] + self.rates[version] + grown))
-
-    def _samples(self, selector: str, since: float) -> Samples:
-        name, _brace, version = selector.partition('{version="')
-        rows = [("fast", {"le": "0.2"}), ("requests", {"le": "+Inf"})] if name == "took" else [(name, {})]
-        series = [
-            Series({"pod": "a", **labels}, [one for one in self.of_version[row, version[:3]] if one[0] > since])
-            for row, labels in rows
-        ]
-        return Samples(since, self.at, tuple(series))
-
-    def measure(self, needs: t.Iterable, *, strict: bool = False, at: float | None = None) -> dict:
-        (need,) = needs
-        metric, window = need
-        assert metric.name == "latency (stable)"
-        buckets = tuple(
-            (edge, self.of_version[name, "5.0"][-1][1]) for edge, name in ((0.2, "fast"), (float("inf"), "requests"))
-        )
-        return {(metric.name, window): Measurement(window, buckets=buckets, samples=1)}
 
 
 @pytest.mark.parametrize(

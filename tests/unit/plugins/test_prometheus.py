@@ -442,8 +442,8 @@ def test_samples_of_a_source_that_is_down_cost_one_timeout(stub: Stub) -> None:
 GAUGE = {"kind": "gauge", "query": 'g{version="$candidate"}', "max_age": "20s"}
 
 
-def course(stub: Stub, **keywords: t.Any) -> t.Any:
-    metric, _window = need(GAUGE)
+def course(stub: Stub, *, absent_is_zero: bool = False, **keywords: t.Any) -> t.Any:
+    metric, _window = need({**GAUGE, "absent_is_zero": absent_is_zero})
     asked = PrometheusSource.from_options({"url": stub.url}, {"candidate": "5.1"})
     return asked.course(metric, 60, 10, **keywords)
 
@@ -459,7 +459,7 @@ def test_a_course_leaves_out_what_is_stale_or_no_number(stub: Stub) -> None:
     stub.answers['range max(timestamp(g{version="5.1"}))'] = matrix(({}, newest))
     read = course(stub)
     assert read.series == (({"pod": "a"}, points(1, 1, 1, 1, None, 2)),)
-    assert read.gaps == (Gap(NOW - 30, NOW - 10, 1), Gap(NOW - 10, NOW, 1))
+    assert read.gaps == (Gap(NOW - 50, NOW - 10, 1), Gap(NOW - 10, NOW, 1))
     fields = stub.asked[1]
     assert (fields["start"], fields["end"], fields["step"]) == (f"{NOW - 60:.3f}", f"{NOW:.3f}", "10.000")
 
@@ -477,6 +477,15 @@ def test_a_pod_that_came_or_went_is_no_gap_and_one_that_was_away_is(stub: Stub) 
 def test_no_series_at_all_is_one_gap(stub: Stub) -> None:
     stub.answers['range g{version="5.1"}'] = stub.answers['range max(timestamp(g{version="5.1"}))'] = matrix()
     assert course(stub).gaps == (Gap(NOW - 60, NOW, 0),)
+
+
+def test_no_series_is_0_where_that_is_said_and_stale_is_not(stub: Stub) -> None:
+    newest = points(None, None, *(NOW - 60 + seconds for seconds in (20, 20, 20, 20)), None)
+    stub.answers['range g{version="5.1"}'] = matrix(({"pod": "a"}, points(None, None, 1, 1, 1, 1)))
+    stub.answers['range max(timestamp(g{version="5.1"}))'] = matrix(({}, newest))
+    read = course(stub, absent_is_zero=True)
+    assert read.series == (({"pod": "a"}, points(None, None, 1, 1, 1)), ({}, points(0, 0, None, None, None, None, 0)))
+    assert read.gaps == (Gap(NOW - 40, NOW, 1),)
 
 
 def test_a_course_that_fails_says_so(stub: Stub) -> None:
