@@ -42,6 +42,8 @@ options:
         took at most 500 ms.
         Where the bound is not the edge of a bucket, the edge that makes the condition harder to hold is taken.
       - C(name) is for people; conditions of one name are numbered, and one that is given twice counts once.
+      - C(scope) is the side that is judged, V(stable) or V(candidate), where the metric names the other; C(labels)
+        narrows a metric of plain counters to the series with these labels.
       - C(window) replaces the window of the metric.
       - C(min_requests) (V(30), and V(1) for a trigger) and C(min_samples) (V(1) series) are the evidence needed to
         judge; with less the verdict is V(no_evidence).

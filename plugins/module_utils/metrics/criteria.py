@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import (
+    SIDES,
     Metric,
     Problems,
     nearest,
@@ -41,6 +42,8 @@ _OPTIONS = (
     "metric",
     "name",
     *OPERATORS,
+    "scope",
+    "labels",
     "window",
     "min_requests",
     "min_samples",
@@ -146,6 +149,9 @@ def _parse_condition(
         problems.add(where, "metric: is missing")
     elif metric is None and metric_name not in known:
         problems.add(where, f"metric: {metric_name!r} is not in the catalogue{nearest(str(metric_name), known)}")
+    if metric is not None:
+        metric = _scoped(where, entry, metric, problems)
+        name = str(entry.get("name") or metric.name)
     compared_with = _parse_compared(where, entry, metric, problems)
     operator, bound = _parse_bound(where, entry, metric, compared_with, problems)
     options = _parse_options(where, entry, role, metric, problems) | {"compared_with": compared_with}
@@ -153,6 +159,25 @@ def _parse_condition(
     if metric is None or operator is None:
         return None
     return Condition(name=name, role=role, metric=metric, operator=operator, bound=bound, **options)
+
+
+def _scoped(where: str, entry: t.Mapping[str, t.Any], metric: Metric, problems: Problems) -> Metric:
+    """The metric of the side and of the series that the entry asks for."""
+    side, labels = entry.get("scope"), entry.get("labels")
+    if side is None and labels is None:
+        return metric
+    if side is not None and side not in SIDES:
+        problems.add(where, f"scope: {side!r} is not one of {', '.join(SIDES)}")
+    elif side is not None and entry.get("compared_with") is not None:
+        problems.add(where, "scope: compared_with looks at both sides")
+    elif labels is not None and not (labels and isinstance(labels, t.Mapping)):
+        problems.add(where, f"labels: {labels!r} is not a dictionary of label to value")
+    else:
+        wanted = {str(label): str(value) for label, value in (labels or {}).items()}
+        option = "scope" if side else "labels"
+        scoped: Metric = problems.read(where, option, lambda: metric.scoped(side or "", wanted), metric)
+        return scoped
+    return metric
 
 
 def _parse_compared(where: str, entry: t.Mapping[str, t.Any], metric: Metric | None, problems: Problems) -> str:

@@ -160,3 +160,32 @@ def test_who_asks_for_confidence_looks_at_one_window() -> None:
 def test_a_comparison_is_written_as_a_multiple() -> None:
     (criterion,) = read([{"metric": "p95", "at_most": 1.5, "compared_with": "stable"}]).criteria
     assert criterion.target == "≤ 1.5 × stable"
+
+
+def test_a_metric_may_be_narrowed_to_a_side_and_to_labels() -> None:
+    narrow = {"metric": "errors", "below": 0.01, "scope": "stable", "labels": {"route": "agents"}}
+    wide, narrowed = read([{"metric": "errors", "below": 0.001}, narrow]).criteria
+    assert (wide.name, narrowed.name) == ("errors", "errors (stable, route=agents)")
+    assert narrowed.metric.selector("bad", VERSIONS) == 'b{version="5.0",route="agents"}'
+
+
+def test_a_trigger_of_another_scope_is_about_something_else() -> None:
+    conditions = read([{"metric": "errors", "below": 0.01, "scope": "stable"}], [{"metric": "errors", "above": 0.005}])
+    assert tuple(limits_of(conditions.criteria[0], conditions)) == (0.01, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "said"),
+    [
+        ({"scope": "blue"}, "scope: 'blue' is not one of stable, candidate"),
+        ({"labels": "route=agents"}, "labels: 'route=agents' is not a dictionary of label to value"),
+        ({"labels": {}}, "labels: {} is not a dictionary of label to value"),
+        ({"scope": "stable", "compared_with": "stable"}, "scope: compared_with looks at both sides"),
+        ({"metric": "both", "scope": "stable"}, "scope: both names both sides already"),
+        ({"metric": "agents", "labels": {"pod": "a"}}, "labels: labels pod: agents is not made of plain counters"),
+    ],
+)
+def test_a_scope_that_cannot_be_is_named(criterion: dict[str, t.Any], said: str) -> None:
+    entry = {"metric": "errors", "below": 0.001, **criterion}
+    (problem,) = problems([entry])
+    assert problem.startswith(f"criterion {entry['metric']}: {said}")
