@@ -72,7 +72,7 @@ class Triggers:
         """Everything found, as a person reads it."""
         times = self._times.all()
         return [
-            *report.times(times[:1], times[1:]),
+            *report.times([], times),
             f"seen within {SOON:g} s: {self.soon} of {self._runs}, at {measure.STAGE_ONE_WEIGHT} % of {LOAD_RATE} "
             f"requests/s, {measure.ERRORS['errors']:.0%} of the candidate's answers errors, a look a second",
             f"without a fault: {len(self._fired)} triggers fired in {self._healthy} runs of {HEALTHY_SECONDS:g} s, "
