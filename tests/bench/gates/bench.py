@@ -16,13 +16,13 @@ from rehearsal.cli import REPOSITORY
 from tests.bench.gates import report, verdict
 from tests.bench.gates.cell import Batch, Cells, batches, run
 from tests.bench.gates.plan import Plan, read_plan
-from tests.bench.gates.scenarios import BAD, BLIND, CLUMPED, HEALTHY
+from tests.bench.gates.scenarios import AT_LINE, BAD, BLIND, CLUMPED, HEALTHY
 
 RESULT = REPOSITORY / "build" / "bench-gates.json"
 RATES = (1.0, 10.0, 100.0, 1000.0)
 RELEASES, SEED = 2000, 20261121
 # Of the healthy ones; what is bad shows in fewer.
-_SHARES = {HEALTHY: 1.0, CLUMPED: 0.25, BAD: 0.25, BLIND: 0.05}
+_SHARES = {HEALTHY: 1.0, CLUMPED: 0.25, AT_LINE: 1.0, BAD: 0.25, BLIND: 0.05}
 _TOLD_EVERY = 10.0
 
 

@@ -24,10 +24,11 @@ THRESHOLDS = (1, 2, 3, 5, 10)
 # Flagger runs no check more often, and asks for no irate.
 _FLAGGER_INTERVALS = ("10s", "30s", "1m")
 _ARGO_RETRY = 10.0
-_ARGO_ERROR_LIMIT = 4
+# initialDelay in seconds and consecutiveErrorLimit: the default limit lets no release begin without a delay.
+_ARGO_PATIENCE = {"initialDelay 1m": (60.0, 4), "consecutiveErrorLimit 20": (0.0, 20)}
 _STEP = 10.0
 # Interval, window and limit of the peer's own example.
-_ARGO_EXAMPLE = ("5m", "irate", 3)
+_ARGO_EXAMPLE = ("5m", "irate", 3, "initialDelay 1m")
 _FLAGGER_EXAMPLE = ("1m", "1m", 5)
 
 
@@ -45,9 +46,11 @@ def judge(stream: Stream, plan: Plan) -> Iterator[tuple[Rule, Endings]]:
     for window in WINDOWS:
         checks = checked(stream, plan, WINDOWS[window])
         for interval in INTERVALS:
-            for limit, endings in argo(checks, plan, INTERVALS[interval], FAILURE_LIMITS):
-                documented = (interval, window, limit) == _ARGO_EXAMPLE
-                yield Rule(ARGO, f"every {interval}, window {window}, failureLimit {limit}", documented), endings
+            for patience, (delay, errors) in _ARGO_PATIENCE.items():
+                for limit, endings in argo(checks, plan, INTERVALS[interval], FAILURE_LIMITS, delay, errors):
+                    documented = (interval, window, limit, patience) == _ARGO_EXAMPLE
+                    settings = f"every {interval}, window {window}, failureLimit {limit}, {patience}"
+                    yield Rule(ARGO, settings, documented), endings
         for interval in _FLAGGER_INTERVALS if WINDOWS[window] else ():
             for threshold in THRESHOLDS:
                 documented = (interval, window, threshold) == _FLAGGER_EXAMPLE
@@ -72,15 +75,20 @@ def checked(stream: Stream, plan: Plan, window: float) -> Checks:
     return Checks(at, failed, counted.empty)
 
 
-def argo(checks: Checks, plan: Plan, interval: float, limits: Sequence[int]) -> Iterator[tuple[int, Endings]]:
-    """A background analysis over the whole release, which ends it when one metric failed more often than the limit."""
+def argo(
+    checks: Checks, plan: Plan, interval: float, limits: Sequence[int], delay: float, error_limit: int
+) -> Iterator[tuple[int, Endings]]:
+    """A background analysis over the whole release, which ends it when one metric failed more often than the limit.
+
+    ``delay`` is when it begins, in seconds. More than ``error_limit`` errors on end abort as well.
+    """
     release = slice(round(plan.seconds / _STEP) + 1)
     checks = Checks(checks.at[release], checks.failed[:, :, release], checks.empty[:, release])
-    failures, errors = _measured(checks, interval)
+    at, failures, errors = _measured(checks, interval, delay)
     advanced = np.broadcast_to(np.array(plan.ends), (len(checks.empty), len(plan.ends)))
     for limit in limits:
-        aborted = (failures.max(axis=0) > limit) | errors
-        yield limit, cut_off(_first(aborted, checks.at), advanced)
+        aborted = (failures.max(axis=0) > limit) | (errors > error_limit)
+        yield limit, cut_off(_first(aborted, at), advanced)
 
 
 def flagger(checks: Checks, plan: Plan, interval: float, threshold: int) -> Endings:
@@ -101,19 +109,25 @@ def flagger(checks: Checks, plan: Plan, interval: float, threshold: int) -> Endi
     return cut_off(rolled_back, np.array(advanced).T)
 
 
-def _measured(checks: Checks, interval: float) -> tuple[Ints, Bools]:
-    """Failures of each metric so far, and whether too many errors came on end: an error is asked again soon."""
-    releases, times = checks.empty.shape
-    failures, too_many = np.zeros(checks.failed.shape, np.int64), np.zeros(checks.empty.shape, dtype=bool)
-    due, errors, counted = np.zeros(releases), np.zeros(releases), np.zeros((len(checks.failed), releases), np.int64)
-    for number in range(times):
-        at, empty = checks.at[number], checks.empty[:, number]
-        asked = due <= at
-        counted += asked & ~empty & checks.failed[:, :, number]
+def _measured(checks: Checks, interval: float, delay: float) -> tuple[Floats, Ints, Ints]:
+    """When any release was measured, and by then the failures of each metric and the errors on end of each release.
+
+    An error is asked again soon.
+    """
+    releases = len(checks.empty)
+    failures, errors = np.zeros((len(checks.failed), releases), np.int64), np.zeros(releases, np.int64)
+    due, times, all_failures, all_errors = np.full(releases, delay), [], [], []
+    for number, at in enumerate(checks.at):
+        empty, asked = checks.empty[:, number], due <= at
+        if not asked.any():
+            continue
+        failures = failures + (asked & ~empty & checks.failed[:, :, number])
         errors = np.where(asked, np.where(empty, errors + 1, 0), errors)
         due = np.where(asked, at + np.where(empty, _ARGO_RETRY, interval), due)
-        failures[:, :, number], too_many[:, number] = counted, errors > _ARGO_ERROR_LIMIT
-    return failures, too_many
+        times.append(at)
+        all_failures.append(failures)
+        all_errors.append(errors)
+    return np.array(times), np.stack(all_failures, axis=-1), np.stack(all_errors, axis=-1)
 
 
 def _first(held: Bools, at: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """Our own rule: the collection's triggers and criteria over every stage, looked at as ``stage_watch`` does.
 
 Triggers act at once. At a stage's planned end all criteria must pass; while one does not, the stage is extended, and at
-the end of that the release is held. No requests, or no samples, for the inventory's grace ends it as well.
+the end of that the release is held. Without fresh samples or requests nothing passes, and the grace ends the stage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.se
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import FAIL, PASS
 from tests.bench.gates.ending import PROMOTED, ROLLED_BACK, UNDECIDED, Endings, Rule
 from tests.bench.gates.plan import Plan, Stage
-from tests.bench.gates.streams import EDGES, Floats, Ints, Stream
+from tests.bench.gates.streams import EDGES, Bools, Floats, Ints, Stream
 
 RULE = Rule("ours", "", documented=True)
 # Sums of fractions are only nearly what they should be.
@@ -139,7 +139,8 @@ def _decided(seen: Seen, stage: Stage, begin: float, plan: Plan) -> Ended:
     criteria = [Criterion(limits, stage.risks) for limits, _bad in judged]
     evidence = [_most_evidence(bad, total, limits.unacceptable, above=False) for limits, bad in judged]
     told = -1
-    for number in np.flatnonzero(np.min(evidence, axis=0) >= _needed(stage.risks.false_advance)).tolist():
+    enough = np.min(evidence, axis=0) >= _needed(stage.risks.false_advance)
+    for number in np.flatnonzero(enough & _fed(within, begin, decisions, plan)).tolist():
         if set(_tell(criteria, judged, total, told, number)) == {PASS}:
             return Ended(PROMOTED, float(decisions[number]))
         told = number
@@ -161,13 +162,23 @@ def _tell(
     return [criterion.standing.verdict for criterion in criteria]
 
 
+def _fed(seen: Seen, begin: float, at: Floats, plan: Plan) -> Bools:
+    """Whether samples are fresh, and requests not long ago, at each of the times."""
+    fed = np.ones(len(at), dtype=bool)
+    for known, patience in ((seen.at, plan.freshness), (seen.at[seen.requests > 0], plan.quiet)):
+        last = np.concatenate([[begin], known])[np.searchsorted(known, at, side="right")]
+        fed &= at - last <= patience
+    return fed
+
+
 def _starved(seen: Seen, begin: float, end: float, plan: Plan) -> float:
-    """When there have been no new requests for longer than the grace; infinite if never."""
-    fed = np.concatenate([[begin], seen.at[seen.requests > 0], [end]])
-    hungry = np.flatnonzero(np.diff(fed) > plan.grace)
-    if not len(hungry):
-        return math.inf
-    return float(fed[hungry[0]]) + (math.floor(plan.grace / plan.interval) + 1) * plan.interval
+    """When there has been no evidence for the whole grace; infinite if never."""
+    times = [math.inf]
+    for known, patience in ((seen.at, plan.freshness), (seen.at[seen.requests > 0], plan.quiet)):
+        lasting = patience + plan.interval + plan.grace
+        fed = np.concatenate([[begin], known, [end]])
+        times += (fed[:-1][np.diff(fed) >= lasting] + lasting).tolist()
+    return min(times)
 
 
 def seen_by(stream: Stream, release: int, interval: float) -> Seen:

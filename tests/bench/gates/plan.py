@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import parse_duration
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Limits, Risks
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import DEFAULT_MAX_AGE
 from rehearsal.cli import REPOSITORY
 
 VARIABLES = REPOSITORY / "inventories" / "claude_enhancer" / "group_vars" / "all"
@@ -42,11 +44,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """A release; times in seconds."""
+    """A release; times in seconds.
+
+    A stage has no evidence while the newest sample is older than ``freshness``, or no request came for ``quiet``; for
+    ``grace`` that is borne.
+    """
 
     stages: tuple[Stage, ...]
     interval: float
     grace: float
+    freshness: float
+    quiet: float
 
     @property
     def seconds(self) -> float:
@@ -67,8 +75,8 @@ class Plan:
 def read_plan(variables: Path = VARIABLES) -> Plan:
     """The plan in the variables of an inventory. Raises KeyError where a stage lacks a bound that the bench needs."""
     said = yaml.safe_load((variables / "stages.yml").read_text())
-    metrics = yaml.safe_load((variables / "metrics.yml").read_text())["release_metrics"]
-    counted = {name for name, metric in metrics.items() if metric["kind"] in _COUNTED}
+    measured = yaml.safe_load((variables / "metrics.yml").read_text())
+    counted = {name for name, metric in measured["release_metrics"].items() if metric["kind"] in _COUNTED}
     weighted = [stage for stage in said["release_stages"] if stage["weight"] > 0]
     whole = Risks(said["release_false_rollback"], said["release_false_advance"])
     # The stages share what may be risked of good releases, as the role stage has it.
@@ -77,6 +85,8 @@ def read_plan(variables: Path = VARIABLES) -> Plan:
         stages=tuple(_stage(stage, said, counted, each) for stage in weighted),
         interval=float(said["release_watch_interval"]),
         grace=float(said["release_evidence_grace"]),
+        freshness=DEFAULT_MAX_AGE,
+        quiet=max(DEFAULT_MAX_AGE, parse_duration(measured["release_metric_window"])),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tests.bench.gates import verdict
 from tests.bench.gates.cell import Cells, names
 from tests.bench.gates.ending import Rate, Rule, Tally
-from tests.bench.gates.scenarios import BAD, BLIND, CLUMPED, SCENARIOS
+from tests.bench.gates.scenarios import AT_LINE, BAD, BLIND, CLUMPED, HEALTHY, SCENARIOS
 from tests.bench.gates.verdict import SHARES
 from tests.bench.table import table
 
@@ -16,11 +16,12 @@ _MOST_LISTED = 20
 _SHORT = {"Argo Rollouts": "Argo", "Flagger": "Flagger", "Kayenta": "Kayenta"}
 _COLUMNS = (
     "false rollbacks",
-    "in clumps of 3",
-    "of 10",
+    "clumps 3",
+    "clumps 10",
     "undecided",
     "bad advanced",
-    "no evidence",
+    "at line",
+    "blind",
     "median",
     "95 %",
 )
@@ -35,19 +36,19 @@ def lines(cells: Cells, rates: Sequence[float]) -> list[str]:
 
 
 def _summary(cells: Cells, rate: float) -> list[str]:
-    """Releases per 1000 with their interval, and seconds to stop a bad release over all bad ones."""
+    """Releases per 1000, some with their interval, and seconds to stop a bad release over all bad scenarios."""
     rows = []
     for label, rule in verdict.shown(cells, rate):
-        bad = cells.pooled(BAD, rate, rule)
-        healthy = cells.pooled("healthy", rate, rule)
+        healthy, bad, line, blind = (cells.pooled(kind, rate, rule) for kind in (HEALTHY, BAD, AT_LINE, BLIND))
         rows.append(
             [
                 label,
                 verdict.false_rollbacks(cells, rate, rule).text(),
-                *(_rolled_back(cells[name, rate][rule]) for name in names(CLUMPED)),
-                f"{Rate(healthy.undecided, healthy.releases).per_1000:.0f}",
+                *(_per_1000(part.rolled_back, part) for part in (cells[name, rate][rule] for name in names(CLUMPED))),
+                _per_1000(healthy.undecided, healthy),
                 Rate(bad.advanced, bad.judged).text(),
-                _per_1000(cells.pooled(BLIND, rate, rule)),
+                _per_1000(line.advanced, line),
+                _per_1000(blind.blind, blind),
                 *(_seconds(bad.delay(share)) for share in SHARES.values()),
             ]
         )
@@ -58,7 +59,9 @@ def _summary(cells: Cells, rate: float) -> list[str]:
 def _delays(cells: Cells, rate: float) -> list[str]:
     """Median and 95th percentile per bad scenario and rule set."""
     rules = verdict.shown(cells, rate)
-    rows = [[name, *(_both(cells[name, rate][rule]) for _label, rule in rules)] for name in names(BAD)]
+    rows = [
+        [name, *(_both(cells[name, rate][rule]) for _label, rule in rules)] for name in (*names(BAD), *names(AT_LINE))
+    ]
     return table(["seconds to stop", *(_heading(label, rule) for label, rule in rules)], rows)
 
 
@@ -90,12 +93,8 @@ def _heading(label: str, rule: Rule) -> str:
     return label.replace(rule.family, _SHORT.get(rule.family, rule.family)).replace(",", "")
 
 
-def _rolled_back(part: Tally) -> str:
-    return f"{Rate(part.rolled_back, part.releases).per_1000:.0f}"
-
-
-def _per_1000(part: Tally) -> str:
-    return f"{Rate(part.blind, part.releases).per_1000:.0f}"
+def _per_1000(count: int, part: Tally) -> str:
+    return f"{Rate(count, part.releases).per_1000:.0f}"
 
 
 def _both(part: Tally) -> str:

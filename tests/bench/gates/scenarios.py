@@ -12,7 +12,7 @@ import numpy as np
 from tests.bench.gates.plan import Plan
 from tests.bench.gates.streams import EDGES, SCRAPE, Bools, Floats, Ints, Stream
 
-HEALTHY, CLUMPED, BAD, BLIND = "healthy", "clumped", "bad", "blind"
+HEALTHY, CLUMPED, AT_LINE, BAD, BLIND = "healthy", "clumped", "at_line", "bad", "blind"
 HEALTHY_ERRORS = 0.0002
 # Latencies: log-normal, and a few that are very slow whatever the rest does. P95 is 168 ms, 0.1 % are above 1 s.
 _MEDIAN, _SIGMA, _TAIL = 0.08, 0.45, 0.001
@@ -84,7 +84,7 @@ class Scenario:
         return Simulated(
             candidate=candidate.scraped(times, agents, present, rng),
             baseline=baseline.scraped(times, np.zeros_like(agents), present, rng),
-            begins=begins if self.kind == BAD else np.full(releases, np.inf),
+            begins=begins if self.kind in (BAD, AT_LINE) else np.full(releases, np.inf),
             bad_after=self.bad_after,
         )
 
@@ -189,7 +189,12 @@ SCENARIOS = (
     Scenario("healthy_gaps", HEALTHY, "0.02 % errors, a tenth of the scrapes lost and none for a minute", gaps=True),
     Scenario("clumps_3", CLUMPED, "0.02 % errors in clumps of 3 on average", clump=3.0),
     Scenario("clumps_10", CLUMPED, "0.02 % errors in clumps of 10 on average", clump=10.0),
-    Scenario("errors_0.5_start", BAD, "0.5 % errors from the start", errors=0.005),
+    Scenario(
+        "errors_0.5_start",
+        AT_LINE,
+        "0.5 % errors from the start: too many to advance, not above the line",
+        errors=0.005,
+    ),
     Scenario("errors_1_start", BAD, "1 % errors from the start", errors=0.01),
     Scenario("errors_1", BAD, "1 % errors from the middle of stage 2", errors=0.01, begins="middle"),
     Scenario("errors_5", BAD, "5 % errors from the middle of stage 2", errors=0.05, begins="middle"),

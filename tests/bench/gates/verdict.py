@@ -10,7 +10,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.an
 from tests.bench.gates import ours
 from tests.bench.gates.cell import Cells, names
 from tests.bench.gates.ending import Rate, Rule
-from tests.bench.gates.scenarios import BAD, BLIND, HEALTHY
+from tests.bench.gates.scenarios import AT_LINE, BAD, BLIND, HEALTHY
 
 FAMILIES = ("Argo Rollouts", "Flagger", "Kayenta")
 SHARES = {"median": 0.5, "95th percentile": 0.95}
@@ -65,7 +65,7 @@ def promises(cells: Cells, rates: Sequence[float]) -> list[Promise]:
             found.append(
                 Promise("false rollbacks", name, rate, Rate(part.rolled_back, part.releases), risks.false_rollback)
             )
-        for name in names(BAD):
+        for name in (*names(AT_LINE), *names(BAD)):
             part = cells[name, rate][ours.RULE]
             found.append(Promise("bad advanced", name, rate, Rate(part.advanced, part.judged), risks.false_advance))
         for name in names(BLIND):

@@ -23,7 +23,7 @@ from tests.bench.gates.plan import Plan, Stage, read_plan
 from tests.bench.gates.scenarios import SCENARIOS, Scenario, Simulated
 
 STAGE = Stage("s", 600.0, 300.0, Limits(0.001, 0.005), 0.2, 1.0, Limits(0.05, 0.05), 3, Risks())
-PLAN = Plan((STAGE, STAGE), 10.0, 120.0)
+PLAN = Plan((STAGE, STAGE), 10.0, 120.0, 60.0, 120.0)
 LIMITS = Limits(0.001, 0.005)
 
 
@@ -80,13 +80,16 @@ def plain_stage_end(seen: ours.Seen, stage: Stage, begin: float) -> tuple[int, f
     criteria = [Criterion(limits, stage.risks) for limits in (stage.errors, stage.slow)]
     end, before, verdicts = begin + stage.seconds, begin, ["", ""]
     looks = {float(at): number for number, at in enumerate(seen.at)}
+    last_sample = last_request = begin
     for at in np.arange(begin + PLAN.interval, end + stage.extension + 1, PLAN.interval):
         number = looks.get(float(at))
         counts = [0.0] * 4
         if number is not None:
             slower = (seen.slower[stage.latency_trigger], seen.slower[stage.latency])
             counts = [float(one[number]) for one in (seen.requests, seen.errors, *slower)]
+            last_sample = float(at)
         requests, errors, very_slow, slow = counts
+        last_request = float(at) if requests else last_request
         for trigger, bad in zip(triggers, (errors, very_slow), strict=True):
             trigger.add(Counts(bad, requests), float(at) - before)
         for criterion, bad in zip(criteria, (errors, slow), strict=True):
@@ -95,7 +98,8 @@ def plain_stage_end(seen: ours.Seen, stage: Stage, begin: float) -> tuple[int, f
         if any(trigger.standing.verdict == FAIL for trigger in triggers):
             return ROLLED_BACK, float(at)
         verdicts = [criterion.standing.verdict for criterion in criteria]
-        if at >= end and set(verdicts) == {PASS}:
+        fed = at - last_sample <= PLAN.freshness and at - last_request <= PLAN.quiet
+        if at >= end and fed and set(verdicts) == {PASS}:
             return PROMOTED, float(at)
     return ROLLED_BACK if FAIL in verdicts else UNDECIDED, end + stage.extension
 
@@ -126,12 +130,12 @@ def test_ours_ends_a_stage_without_evidence_after_the_grace(name: str) -> None:
     begins = np.zeros(4) if name == "no_traffic" else plan.ends[0]
     endings = ours.judge(world.candidate, plan)
     assert set(endings.ending) == {ROLLED_BACK}
-    assert (endings.at > begins + plan.grace).all() and (endings.at < plan.ends[1]).all()
+    assert (endings.at > begins + plan.freshness + plan.grace).all() and (endings.at < plan.ends[1]).all()
 
 
-def plain_argo(checks: Checks, interval: float, limit: int, release: int) -> float:
+def plain_argo(checks: Checks, interval: float, limit: int, delay: float, error_limit: int, release: int) -> float:
     """As ``assessMetricFailureInconclusiveOrError`` and ``calculateNextReconcileTime`` say it."""
-    due, failures, errors = 0.0, [0] * len(checks.failed), 0
+    due, failures, errors = delay, [0] * len(checks.failed), 0
     for number, at in enumerate(checks.at):
         if at < due or at > PLAN.seconds:
             continue
@@ -142,7 +146,7 @@ def plain_argo(checks: Checks, interval: float, limit: int, release: int) -> flo
             failures = [
                 count + bool(failed) for count, failed in zip(failures, checks.failed[:, release, number], strict=True)
             ]
-        if max(failures) > limit or errors > 4:
+        if max(failures) > limit or errors > error_limit:
             return float(at)
     return math.inf
 
@@ -180,8 +184,8 @@ def finite(times: np.ndarray) -> list[float]:
 @pytest.mark.parametrize("interval", [10.0, 30.0])
 def test_argo_goes_as_its_controller_does_step_by_step(failing: float, empty: float, interval: float) -> None:
     checks = random_checks(failing, empty)
-    for limit, endings in fixed_line.argo(checks, PLAN, interval, (0, 2)):
-        expected = [plain_argo(checks, interval, limit, release) for release in range(40)]
+    for limit, endings in fixed_line.argo(checks, PLAN, interval, (0, 2), 60.0, 4):
+        expected = [plain_argo(checks, interval, limit, 60.0, 4, release) for release in range(40)]
         assert np.where(endings.ending == ROLLED_BACK, endings.at, np.inf).tolist() == expected
         assert 0 < sum(map(math.isfinite, expected)) <= 40
 
@@ -212,7 +216,7 @@ def test_the_peers_examples_are_among_their_settings() -> None:
     world = simulated("healthy", 5, 1)
     rules = [rule for rule, _endings in fixed_line.judge(world.candidate, PLAN)]
     assert [rule.name for rule in rules if rule.documented] == [
-        "Argo Rollouts every 5m, window irate, failureLimit 3",
+        "Argo Rollouts every 5m, window irate, failureLimit 3, initialDelay 1m",
         "Flagger every 1m, window 1m, threshold 5",
     ]
     assert len({rule.name for rule in rules}) == len(rules)
