@@ -20,6 +20,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.ve
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import SLACK, Settings
 
+UNDECIDED = "undecided"
+
 
 class Spans:
     """Since when each condition has been passing, firing, or without a judgement, by the grid's time."""
@@ -40,6 +42,8 @@ class Spans:
                 continue
             # A source that comes and goes lacks evidence all along.
             state = judgement.verdict if judgement.verdict in (PASS, FAIL) else NO_EVIDENCE
+            if judgement.undecided:
+                state = UNDECIDED
             if self._since.get(key, ("", 0.0))[0] != state:
                 self._since[key] = (state, due)
 
@@ -63,6 +67,8 @@ class Spans:
                 policy = condition.on_no_evidence or self._settings.on_no_evidence
             elif judgement.verdict == SOURCE_DOWN:
                 policy = condition.on_source_down or self._settings.on_source_down
+            if judgement.undecided:
+                continue  # the end of the stage decides
             counted = due + SLACK >= self._settings.warm_up and not condition.advisory
             if policy != "hold" and counted and self.lasted(condition, due) + SLACK >= self._settings.grace:
                 yield judgement, policy

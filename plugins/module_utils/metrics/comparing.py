@@ -133,6 +133,14 @@ class Comparing:
         )
         return f"{said}; {self._threshold.note}" if self._threshold and self._threshold.note else said
 
+    @property
+    def _undecided(self) -> bool:
+        missing = any(
+            lacking_samples(self.condition, batch, self._since, self._last_request[side])
+            for side, batch in zip(("candidate", "stable"), self._sides, strict=True)
+        )
+        return not self._problem and not missing and self._worse.candidate.total > 0
+
     def _evidence(self) -> dict[str, t.Any]:
         trigger = self.condition.is_trigger
         risk = self._risks.false_rollback if trigger else self._risks.false_advance
@@ -148,6 +156,7 @@ class Comparing:
             "stable": self._worse.stable._asdict(),
             "odds_ratio": {"least": bounds.least, "most": None if math.isinf(bounds.most) else bounds.most},
             "threshold": self._threshold.edge if self._threshold else None,
+            "undecided": self._undecided,
             "risk": risk,
         }
 

@@ -74,6 +74,11 @@ class Judgement:
         return self.condition.is_trigger and self.verdict == FAIL
 
     @property
+    def undecided(self) -> bool:
+        """Whether requests keep coming and are only too few to tell yet, so that nothing is missing but time."""
+        return self.verdict == NO_EVIDENCE and bool(self.evidence.get("undecided"))
+
+    @property
     def text(self) -> str:
         """One line for people: ``criterion error_rate: 0.02 %, asked < 0.1 %: pass (12 041 requests in 5 s)``."""
         condition = self.condition

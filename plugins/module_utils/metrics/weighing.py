@@ -172,6 +172,11 @@ class Weighing:
         share = standing.counts.share
         return share if offends_above(self.condition) else 1 - share
 
+    @property
+    def _undecided(self) -> bool:
+        missing = lacking_samples(self.condition, self._batch, self._since, self._last_request)
+        return not missing and self._test.standing.counts.total > 0
+
     def _evidence(self, standing: Standing) -> dict[str, t.Any]:
         batch = self._batch
         return {
@@ -183,5 +188,6 @@ class Weighing:
             "total": standing.counts.total,
             "offending_share": {"least": standing.bounds.least, "most": standing.bounds.most},
             "limits": self.limits._asdict(),
+            "undecided": self._undecided,
             "risk": self._risk,
         }

@@ -322,3 +322,16 @@ def test_two_sides_without_a_failure_are_not_proven_alike() -> None:
     look = looking.look()[0]
     assert (look.verdict, look.value) == ("no_evidence", None)
     assert look.reason == "not yet sure: the candidate may be any number of times as bad as stable"
+
+
+def test_too_few_requests_are_undecided_and_none_at_all_are_missing() -> None:
+    world = World(rate=1)
+    looking = observer(world, [CRITERION], [TRIGGER])
+    assert not looking.look()[1].undecided
+    world.run(200)
+    look = looking.look()[1]
+    assert (look.verdict, look.undecided) == ("no_evidence", True)
+    world.rate = 0
+    world.run(31)
+    look = looking.look()[1]
+    assert (look.verdict, look.undecided) == ("no_evidence", False)

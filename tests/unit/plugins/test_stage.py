@@ -14,11 +14,12 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Measurement
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Judgement, Measurement
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.source import Source
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage import Hold, Look, Outcome
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_record import History
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import Settings
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_spans import Spans
 
 METRICS: dict[str, t.Any] = {
     "errors": {"kind": "ratio", "bad": "b", "total": "t", "window": "5s"},
@@ -367,3 +368,18 @@ def test_without_criteria_there_is_nothing_to_be_sure_of() -> None:
     world = World(always(GOOD))
     hold(world, conditions=conditions(None, TRIGGERS), advance="when_sure")
     assert world.clock.monotonic() == 60
+
+
+def test_a_criterion_that_is_only_undecided_is_waited_for_however_short_the_grace() -> None:
+    (criterion,) = conditions(CRITERIA, None).criteria
+    settings = Settings(seconds=600.0, conditions=conditions(CRITERIA, None), grace=20.0, on_no_evidence="roll_back")
+    spans = Spans(settings)
+    waiting = Judgement(criterion, "no_evidence", None, {"undecided": True})
+    missing = Judgement(criterion, "no_evidence", None, {})
+    for due in (0.0, 100.0, 200.0):
+        spans.note(due, [waiting])
+        assert list(spans.expired([waiting], due)) == []
+    spans.note(210.0, [missing])
+    assert list(spans.expired([missing], 210.0)) == []
+    spans.note(230.0, [missing])
+    assert list(spans.expired([missing], 230.0)) == [(missing, "roll_back")]
