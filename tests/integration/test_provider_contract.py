@@ -43,7 +43,7 @@ from tests.integration.provider_cases import (
 )
 from tests.integration.world_fixture import world  # noqa: F401
 
-USERS = 40
+USERS = 20
 CHANGES = 24
 WEIGHTS = (5, 20, 50, 100)
 
@@ -168,15 +168,17 @@ def test_users_with_a_session_never_leave_the_candidate_as_its_weight_grows(plac
         pytest.skip("this provider has nothing to keep users on a side by, and says so")
     pool = urllib3.PoolManager(maxsize=4)
     provider = case.open(place)
-    users = {f"user-{number}": f"{SESSION_COOKIE}=user-{number}" for number in range(USERS)}
+    users: dict[str, str] = {}
     on_candidate: set[str] = set()
     for weight in WEIGHTS:
         set_weight(provider, weight)
         seen(place, case, weight)
+        newcomers = [f"user-{weight}-{number}" for number in range(USERS)]
+        users |= {user: f"{SESSION_COOKIE}={user}" for user in newcomers}
         now = {user for user in users if version_of(pool, place, case, users, user) == "5.1"}
         assert on_candidate <= now, (weight, on_candidate - now)
         on_candidate = now
-    assert on_candidate
+    assert set(newcomers) <= on_candidate
     set_weight(provider, 0)
     seen(place, case, 0)
     assert {version_of(pool, place, case, users, user) for user in users} == {"5.0"}
