@@ -46,6 +46,8 @@ def ways() -> list[str]:
 
 def prepare(stand: Stand, provider: str) -> dict[str, StageState]:
     """Take a release through all stages by ``provider``; how the world stood in each of them."""
+    if stand.releasing():  # the peers know no journal, and leave that of the provider before this one open
+        _run_rollback(stand.world)
     measure.set_up(stand)  # a rollback from the last stage removed what it made
     states = {}
     for stage in STAGES:
@@ -75,8 +77,11 @@ def way_back(stand: Stand, state: StageState, way: str) -> Times:
 
 
 def _ours(world: World, _state: StageState) -> Ran:
-    variables = {"rollback_reason": "bench", "rollback_force": True}
-    return playbook.run(world, "claude_enhancer.rollout.rollback", variables)
+    return _run_rollback(world)
+
+
+def _run_rollback(world: World) -> Ran:
+    return playbook.run(world, "claude_enhancer.rollout.rollback", {"rollback_reason": "bench", "rollback_force": True})
 
 
 def _script(world: World, state: StageState) -> Ran:

@@ -82,6 +82,11 @@ class Stand:
             raise BenchError("there is no journal in the cluster")
         return found
 
+    def releasing(self) -> bool:
+        """Whether a release is in progress."""
+        found = asyncio.run(read_journal(self.world))
+        return found is not None and found["state"] == "in_progress"
+
     def http_routes(self) -> list[dict[str, Any]]:
         """The routes of the VirtualService."""
 
