@@ -39,25 +39,18 @@ METRICS: dict[str, Any] = {
 }
 
 
-class Application:
-    """Serves ``/metrics`` as if it answered ``rate`` requests per second, a share of ``errors`` of them with 500.
+class Exporter:
+    """Serves ``page`` to Prometheus on port 9090 of ``host``, with 503 while it is not ``serving``."""
 
-    One request in a hundred takes up to 500 ms, the others up to 100 ms.
-    """
-
-    def __init__(self, host: str, rate: float = 400.0) -> None:
-        self.rate = rate
-        self.errors = 0.0
+    def __init__(self, host: str) -> None:
         self.serving = True
-        self._counts = {"200": 0.0, "500": 0.0}
-        self._settled = time.monotonic()
-        self._lock = threading.Lock()
-        application = self
+        self.target = f"{host}:9090"
+        exporter = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                content = application.page().encode()
-                self.send_response(200 if application.serving else 503)
+                content = exporter.page().encode()
+                self.send_response(200 if exporter.serving else 503)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.end_headers()
                 self.wfile.write(content)
@@ -65,10 +58,32 @@ class Application:
             def log_message(self, *_arguments: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer((host, 9090), Handler)
-        self.server.daemon_threads = True
-        self.target = f"{host}:9090"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._server = ThreadingHTTPServer((host, 9090), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def page(self) -> str:
+        """What there is to scrape now, in Prometheus' text format."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Application(Exporter):
+    """An application that seems to answer ``rate`` requests per second, a share of ``errors`` of them with 500.
+
+    One request in a hundred takes up to 500 ms, the others up to 100 ms.
+    """
+
+    def __init__(self, host: str, rate: float = 400.0) -> None:
+        self.rate = rate
+        self.errors = 0.0
+        self._counts = {"200": 0.0, "500": 0.0}
+        self._settled = time.monotonic()
+        self._lock = threading.Lock()
+        super().__init__(host)
 
     def fail(self, share: float) -> None:
         self._settle()
@@ -88,10 +103,6 @@ class Application:
         lines.append("# TYPE agents gauge")
         lines.append(f"agents{{{version}}} 61")
         return "\n".join(lines) + "\n"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
     def _settle(self) -> dict[str, float]:
         with self._lock:

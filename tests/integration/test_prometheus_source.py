@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.counters import CounterWatch
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import PrometheusSource
-from tests.integration.measured import prometheus
+from tests.integration.measured import Exporter, prometheus
 
 VERSIONS = {"stable": "5.0", "candidate": "5.1"}
 METRICS: dict[str, Any] = {
@@ -30,30 +28,13 @@ METRICS: dict[str, Any] = {
 SLOW = 3
 
 
-class Pods:
+class Pods(Exporter):
     """Pods on one page: requests per pod and status, of which every third took long. None of them makes requests."""
 
     def __init__(self, host: str) -> None:
         self.requests: dict[tuple[str, str], int] = {}
-        self.serving = True
         self.pages = 0
-        pods = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                content = pods.page().encode()
-                self.send_response(200 if pods.serving else 503)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer((host, 9090), Handler)
-        self.server.daemon_threads = True
-        self.target = f"{host}:9090"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        super().__init__(host)
 
     def page(self) -> str:
         self.pages += 1
@@ -74,10 +55,6 @@ class Pods:
         while self.pages < wanted:
             assert time.monotonic() < deadline, "Prometheus does not scrape"
             time.sleep(0.02)
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture(scope="module")
