@@ -28,6 +28,9 @@ options:
         how values are read and written. With V(percent) a bound may be written V(0.1%), with V(seconds) V(200ms).
       - C(bad_absent_is_zero) and, for gauge and increase, C(absent_is_zero) say that no series at all means 0;
         otherwise it is no evidence.
+      - C(clump), for V(ratio) and V(quantile), is how many failed or slow requests one cause may make at most, such as
+        one user's retries (V(1) without it). Within that the bounds O(false_rollback) and O(false_advance) hold; it
+        takes about as many times the requests to judge. Since 0.3.0.
       - C(max_age) is the age up to which a sample counts (V(60s) without it), by the clock of Prometheus.
         The age is read from the first selector with labels in the query, or from C(freshness), PromQL which answers
         with the time of the newest sample.

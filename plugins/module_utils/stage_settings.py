@@ -9,16 +9,13 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import DEFAULT_RISKS, Risks
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import (
     POINT,
     Condition,
     Conditions,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.observer import (
-    DEFAULT_RISKS,
-    Watch,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.observer import Watch
 
 # Grid times are sums of floats; a span that is short by less than this is not short.
 SLACK = 1e-6

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import typing as t
 
@@ -32,8 +33,8 @@ _SIDE = re.compile(r"\$(stable|candidate|side)\b")
 
 # Per kind: the queries it needs (each group one of), what else it takes, and the unit it is shown in.
 _KINDS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], str]] = {
-    "ratio": ((("bad", "good"), ("total",)), ("bad_absent_is_zero",), "percent"),
-    "quantile": ((("buckets",),), ("quantile",), "seconds"),
+    "ratio": ((("bad", "good"), ("total",)), ("bad_absent_is_zero", "clump"), "percent"),
+    "quantile": ((("buckets",),), ("quantile", "clump"), "seconds"),
     "gauge": ((("query",),), ("absent_is_zero",), "count"),
     "increase": ((("query",),), ("absent_is_zero",), "count"),
 }
@@ -44,7 +45,8 @@ _COMMON = ("kind", "unit", "window", "description", "freshness", "max_age")
 class Metric:
     """One entry of the catalogue. ``window`` and ``max_age`` in seconds; ``queries`` by their role in the kind.
 
-    ``counters`` has the selector of the counter behind a role, for each role whose query only counts one.
+    ``counters`` has the selector of the counter behind a role, for each role whose query only counts one. ``clump`` is
+    how many offending requests one cause may make at most, 1 where each has its own.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Metric:
     counters: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     quantile: float = 0.95
     absent_is_zero: bool = False
+    clump: float = 1.0
     freshness: str = ""
     max_age: float = DEFAULT_MAX_AGE
     description: str = ""
@@ -213,6 +216,7 @@ def _parse_metric(name: str, entry: t.Any, versions: t.Mapping[str, str], proble
         counters=counters,
         quantile=_parse_quantile(where, entry, problems),
         absent_is_zero=absent is True,
+        clump=_parse_clump(where, entry, problems),
         freshness=freshness,
         max_age=problems.read(
             where, "max_age", lambda: parse_duration(entry.get("max_age", DEFAULT_MAX_AGE)), DEFAULT_MAX_AGE
@@ -238,6 +242,14 @@ def _parse_quantile(where: str, entry: t.Mapping[str, t.Any], problems: Problems
         problems.add(where, f"quantile: {entry['quantile']} is not between 0 and 1 (P95 is 0.95)")
         return 0.95
     return float(quantile)
+
+
+def _parse_clump(where: str, entry: t.Mapping[str, t.Any], problems: Problems) -> float:
+    clump = problems.read(where, "clump", lambda: parse_number(entry.get("clump", 1)), 1.0)
+    if not 1 <= clump < math.inf:
+        problems.add(where, f"clump: {entry['clump']} is not a number of requests that is at least 1")
+        return 1.0
+    return float(clump)
 
 
 def _parse_queries(

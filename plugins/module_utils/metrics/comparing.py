@@ -17,12 +17,16 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.co
     ComparisonTest,
     LatencyThreshold,
     OddsRatio,
+    OddsRatioBounds,
     latency_threshold,
     slower_than,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Condition, Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.evidence import Bucket
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Judgement
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    Judgement,
+    lacking_requests,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.sequential import Counts
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.values import format_count, format_value
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
@@ -50,18 +54,22 @@ class Comparing:
     ) -> None:
         self.condition = condition
         self._risks = risks
+        self._risk = risks.false_rollback if condition.is_trigger else risks.false_advance
         self._before = before
         self._threshold: LatencyThreshold | None = None
         self._problem = ""
         self._since = self._until = since
         self._sides: tuple[Batch, Batch] = (Batch(since, None), Batch(since, None))
         self._last_request = {"candidate": since, "stable": since}
-        self._odds_ratio = OddsRatio()
+        clump = condition.metric.clump
+        self._odds_ratio = OddsRatio(clump)
         bound = condition.bound
         acceptable = bound if condition.acceptable is None else condition.acceptable
         unacceptable = bound if condition.unacceptable is None else condition.unacceptable
-        self._worse = ComparisonTest(acceptable, above=True, horizon=horizon if condition.is_trigger else None)
-        self._not_worse = ComparisonTest(unacceptable, above=False, towards=min(ALIKE, unacceptable))
+        self._worse = ComparisonTest(
+            acceptable, above=True, horizon=horizon if condition.is_trigger else None, clump=clump
+        )
+        self._not_worse = ComparisonTest(unacceptable, above=False, towards=min(ALIKE, unacceptable), clump=clump)
 
     def add(self, candidate: Batch, stable: Batch) -> None:
         """Take in what was not seen before, of both sides over the same time."""
@@ -80,32 +88,44 @@ class Comparing:
         self._not_worse.add(*counts, seconds)
         self._odds_ratio.add(*counts)
 
+    @property
+    def fires(self) -> bool:
+        """As :attr:`Judgement.fires`, without the cost of one."""
+        return self.condition.is_trigger and self._fails
+
+    @property
+    def _fails(self) -> bool:
+        return self._worse.holds(self._risks.false_rollback)
+
     def judgement(self) -> Judgement:
         """The verdict on everything so far; the value is the estimated multiple."""
-        estimate = self._odds_ratio.estimate
-        value = None if math.isnan(estimate) else estimate
-        verdict, reason = self._verdict()
-        return Judgement(self.condition, verdict, value, self._evidence(), reason)
+        estimate, bounds = self._odds_ratio.estimate, self._odds_ratio.bounds(self._risk)
+        missing = self._missing()
+        verdict, reason = self._verdict(missing, bounds)
+        evidence = self._evidence(bounds) | {"undecided": not missing and self._worse.candidate.total > 0}
+        return Judgement(self.condition, verdict, None if math.isnan(estimate) else estimate, evidence, reason)
 
-    def _verdict(self) -> tuple[str, str]:
-        if self._worse.holds(self._risks.false_rollback):
+    def _verdict(self, missing: str, bounds: OddsRatioBounds) -> tuple[str, str]:
+        if self._fails:
             return FAIL, self._told()
-        lacking = self._problem or self._lacking()
-        if lacking:
-            return NO_EVIDENCE, lacking
-        if self.condition.is_trigger or self._not_worse.holds(self._risks.false_advance):
+        if missing:
+            return NO_EVIDENCE, missing
+        if self.condition.is_trigger:
             return PASS, self._told()
-        bounds = self._odds_ratio.bounds(self._risks.false_advance)
+        if lacking := lacking_requests(self._worse.candidate.total, self.condition.min_requests):
+            return NO_EVIDENCE, lacking
+        if self._not_worse.holds(self._risks.false_advance):
+            return PASS, self._told()
         most = "any number of times" if math.isinf(bounds.most) else f"up to {format_value(bounds.most, 'ratio')} times"
         return NO_EVIDENCE, f"not yet sure: the candidate may be {most} as bad as stable"
 
-    def _lacking(self) -> str:
+    def _missing(self) -> str:
+        """What the sources don't tell of either side; empty when samples and requests keep coming."""
+        if self._problem:
+            return self._problem
         for side, batch in zip(("candidate", "stable"), self._sides, strict=True):
             if lacking := lacking_samples(self.condition, batch, self._since, self._last_request[side]):
                 return f"{side}: {lacking}"
-        total = self._worse.candidate.total
-        if not self.condition.is_trigger and total < self.condition.min_requests:
-            return f"{format_count(total)} requests, {format_count(self.condition.min_requests)} needed"
         return ""
 
     def _counts(self, candidate: Batch, stable: Batch) -> tuple[Counts, Counts]:
@@ -133,31 +153,19 @@ class Comparing:
         )
         return f"{said}; {self._threshold.note}" if self._threshold and self._threshold.note else said
 
-    @property
-    def _undecided(self) -> bool:
-        missing = any(
-            lacking_samples(self.condition, batch, self._since, self._last_request[side])
-            for side, batch in zip(("candidate", "stable"), self._sides, strict=True)
-        )
-        return not self._problem and not missing and self._worse.candidate.total > 0
-
-    def _evidence(self) -> dict[str, t.Any]:
-        trigger = self.condition.is_trigger
-        risk = self._risks.false_rollback if trigger else self._risks.false_advance
-        bounds = self._odds_ratio.bounds(risk)
+    def _evidence(self, bounds: OddsRatioBounds) -> dict[str, t.Any]:
         batch = self._sides[0]
         return {
             "window": round(self._until - self._since, 1),
             "at": self._until,
-            "age": None if batch.newest is None else max(0.0, batch.until - batch.newest),
+            "age": batch.age,
             "samples": batch.series,
             "offending": self._worse.candidate.bad,
             "total": self._worse.candidate.total,
             "stable": self._worse.stable._asdict(),
             "odds_ratio": {"least": bounds.least, "most": None if math.isinf(bounds.most) else bounds.most},
             "threshold": self._threshold.edge if self._threshold else None,
-            "undecided": self._undecided,
-            "risk": risk,
+            "risk": self._risk,
         }
 
 

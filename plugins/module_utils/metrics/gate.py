@@ -10,14 +10,13 @@ import math
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import DEFAULT_RISKS, Risks
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
     Judgement,
     overall,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.observer import (
-    DEFAULT_RISKS,
     Observer,
     Watch,
 )

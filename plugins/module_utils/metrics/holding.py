@@ -79,9 +79,9 @@ class Held:
             if until - self._last_request > max(self._condition.window, self._condition.metric.max_age):
                 self._pauses.append(Gap(self._last_request, until, 0))
             self._last_request = until
-        judged = self._detector.judgement()
-        if judged.fires:
-            self._note_stretch(judged.evidence["offending"], judged.evidence["total"])
+        if self._detector.fires:
+            clearly_bad = self._detector.judgement().evidence
+            self._note_stretch(clearly_bad["offending"], clearly_bad["total"])
 
     def judgement(self) -> Judgement:
         """The verdict on the whole time; the evidence tells its bad ``stretches``, its ``gaps`` and ``pauses``."""

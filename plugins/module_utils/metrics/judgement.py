@@ -140,6 +140,13 @@ def judge(condition: Condition, measurement: Measurement) -> Judgement:
     return Judgement(condition, verdict, value, evidence, reason)
 
 
+def lacking_requests(total: float, needed: float) -> str:
+    """Why ``total`` requests are too few; empty when they are not. Of nothing there is no share, whatever is needed."""
+    if total <= 0:
+        return "no requests"
+    return f"{format_count(total)} requests, {format_count(needed)} needed" if total < needed else ""
+
+
 def value_of(metric: Metric, measurement: Measurement) -> float | None:
     """The measured value for people, whatever it is judged by; None without evidence. Of several gauges their mean."""
     if measurement.problem:
@@ -187,12 +194,7 @@ def _lacking(condition: Condition, measurement: Measurement) -> str:
     if condition.metric.kind in ("gauge", "increase"):
         return "" if measurement.values else "the query answered nothing"
     total = measurement.buckets[-1][1] if condition.metric.kind == "quantile" else measurement.total
-    # A share of nothing is nothing, however little evidence is asked for.
-    if total <= 0:
-        return "no requests"
-    if total < condition.min_requests:
-        return f"{format_count(total)} requests, {format_count(condition.min_requests)} needed"
-    return ""
+    return lacking_requests(total, condition.min_requests)
 
 
 def _judge_ratio(condition: Condition, measurement: Measurement, evidence: dict[str, t.Any]) -> tuple[float, bool, str]:

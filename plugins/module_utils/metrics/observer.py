@@ -13,7 +13,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import SourceDownError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import Risks
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.analysis import DEFAULT_RISKS, Risks
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.catalogue import Metric
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.comparing import (
     Comparing,
@@ -43,8 +43,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.lo
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.source import Source
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import SOURCE_DOWN
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.weighing import Batch, Weighing
-
-DEFAULT_RISKS = Risks()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Observer:
         self._weighed = [one for one in now if one.evidence == SEQUENTIAL]
         # The past is judged as a whole and by its stretches, and either may be wrong.
         tests = len(self._weighed) + 2 * sum(one.evidence == SEQUENTIAL for one in past)
-        self._risks = watch.risks._replace(false_rollback=watch.risks.false_rollback / max(1, tests))
+        self._risks = watch.risks.of_each(tests)
         each_look = self._risks._replace(false_advance=watch.risks.false_advance / watch.looks)
         self._lookback = Lookback(past, conditions, source, versions, each_look)
 
@@ -142,6 +140,6 @@ class Observer:
             counts = criteria_count or condition.is_trigger
             weighing.add(*(step if counts else [one.without_requests() for one in step]))
             # What is over by the end of the look has happened all the same.
-            if condition.is_trigger and (judged := weighing.judgement()).fires:
-                fired = judged
+            if weighing.fires:
+                fired = weighing.judgement()
         return fired or weighing.judgement()

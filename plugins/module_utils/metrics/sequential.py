@@ -13,8 +13,14 @@ hypotheses*, 1945 (the likelihood ratio as such a process). H. Robbins, *Statist
 iterated logarithm*, 1970 (mixtures, confidence sequences). A. Shiryaev, 1963, and S. Roberts, 1966 (evidence since an
 unknown change). J. Shin, A. Ramdas, A. Rinaldo, *E-detectors*, 2022 (the same without a model of the good days).
 
-Counts are independent requests with one probability of being bad. Failures that come in clumps make the evidence look
-stronger than it is; ``docs/gates.md`` says what was measured for bursts.
+Counts are requests that are bad independently of each other, or in clumps: one cause (a retry storm, one user's
+broken session) makes up to ``clump`` of them bad. Then the evidence of each look is divided by ``clump``. For requests
+that arrive at random (Poisson) the product stays an e-process. Let bad ones come at rate p in clumps of size X ≤ c, the
+others at rate 1 - p, and let q be the alternative. As ``a^(x/c) ≤ 1 + (a - 1) x/c`` for 0 ≤ x ≤ c (convexity), the
+mean of ``(q/p)^(B/c)`` over the B bad requests of one unit of time is at most ``exp((q - p)/c)``. As ``b^(1/c) ≤ 1 +
+(b - 1)/c`` (concavity), that of ``((1-q)/(1-p))^(G/c)`` over the G good ones is at most ``exp((p - q)/c)``. The product
+of both is at most 1. Clumps larger than ``clump`` make the evidence look stronger than it is; ``docs/gates.md`` says by
+how much.
 """
 
 from __future__ import annotations
@@ -22,6 +28,8 @@ from __future__ import annotations
 import math
 import typing as t
 
+# Many a fault is there from the first request that a stage sends: a prior of its own for the start.
+FROM_START = 0.25
 _LEAST_SHARE = 1e-9
 _GRID_STEP = 2.0
 _GRID_FIRST = 1.5
@@ -44,16 +52,20 @@ class Mixture:
     """An e-process: the mean of likelihood ratios of several alternatives against the edge of the hypothesis.
 
     With ``horizon`` it gathers the evidence since the likeliest change instead of since the start: the alternative
-    may come true at any moment t (seconds since the start) with prior density ``horizon / (horizon + t)^2``, which
-    sums to 1, so the process stays an e-process (a Shiryaev-Roberts sum with a prior instead of unit weights). Waiting
-    long in good times costs a change at time t the term ``log((horizon + t)^2 / horizon)`` and nothing more.
+    may be true from the start with prior ``FROM_START``, or come true at a moment t (seconds since then) with the
+    rest times the density ``horizon / (horizon + t)^2``. All of it sums to 1, so the process stays an e-process (a
+    Shiryaev-Roberts sum with a prior instead of unit weights). Waiting long in good times costs a change at time t
+    the term ``log((horizon + t)^2 / horizon)`` and nothing more.
     """
 
-    def __init__(self, alternatives: int, horizon: float | None = None) -> None:
+    def __init__(self, alternatives: int, horizon: float | None = None, clump: float = 1.0) -> None:
+        if not 1 <= clump < math.inf:
+            raise ValueError(f"clump {clump} is not a number of requests that is at least 1")
+        self._clump = clump
         self._weight = math.log(1 / alternatives)
         self._horizon = horizon
         self._elapsed = 0.0
-        self._logs = [_LOG_ZERO if horizon else 0.0] * alternatives
+        self._logs = [math.log(FROM_START) if horizon else 0.0] * alternatives
 
     def add(self, log_ratios: t.Sequence[float], seconds: float) -> None:
         """Take in what was seen over ``seconds``: per alternative the logarithm of its likelihood ratio."""
@@ -61,19 +73,19 @@ class Mixture:
             began = self._log_prior(self._elapsed, self._elapsed + seconds)
             self._logs = [_log_sum((log, began)) for log in self._logs]
         self._elapsed += seconds
-        self._logs = [log + ratio for log, ratio in zip(self._logs, log_ratios, strict=True)]
+        self._logs = [log + ratio / self._clump for log, ratio in zip(self._logs, log_ratios, strict=True)]
 
     @property
     def log_evidence(self) -> float:
         """Logarithm of the e-process; 0 at the start."""
         evidence = [log + self._weight for log in self._logs]
         if self._horizon:
-            evidence.append(math.log(self._horizon / (self._horizon + self._elapsed)))
+            evidence.append(math.log((1 - FROM_START) * self._horizon / (self._horizon + self._elapsed)))
         return _log_sum(evidence)
 
     def _log_prior(self, since: float, until: float) -> float:
         horizon = self._horizon or 1.0
-        mass = horizon / (horizon + since) - horizon / (horizon + until)
+        mass = (1 - FROM_START) * (horizon / (horizon + since) - horizon / (horizon + until))
         return math.log(mass) if mass > 0 else _LOG_ZERO
 
 
@@ -84,11 +96,18 @@ class ShareTest:
     no more care than its edge. The alternatives begin at ``towards`` (next to ``limit`` without it): between the two
     lies what is neither clearly good nor clearly bad, which is what makes small evidence enough.
 
-    With ``horizon``, in seconds, the evidence is weighed since the likeliest change instead of since the start.
+    With ``horizon``, in seconds, the evidence is weighed since the likeliest change instead of since the start. Of the
+    bad requests up to ``clump`` may have one cause.
     """
 
     def __init__(
-        self, limit: float, *, above: bool, towards: float | None = None, horizon: float | None = None
+        self,
+        limit: float,
+        *,
+        above: bool,
+        towards: float | None = None,
+        horizon: float | None = None,
+        clump: float = 1.0,
     ) -> None:
         for share in (limit, limit if towards is None else towards):
             if not 0 <= share <= 1:
@@ -99,7 +118,8 @@ class ShareTest:
         self.above = above
         self._edge = min(max(limit, _LEAST_SHARE), 1 - _LEAST_SHARE)
         self._alternatives = _alternatives(self._edge, towards, above)
-        self._mixture = Mixture(len(self._alternatives), horizon)
+        self._mixture = Mixture(len(self._alternatives), horizon, clump)
+        self._clump = clump
         self._changes = horizon is not None
         self._sum = 0.0
         self.seen = Counts(0.0, 0.0)
@@ -139,7 +159,7 @@ class ShareTest:
         if (share > self._edge) is not self.above:
             return None
         growth = max(_drift(share, alternative, self._edge) for alternative in self._alternatives)
-        missing = math.log(1 / risk) - self.log_evidence
+        missing = self._clump * (math.log(1 / risk) - self.log_evidence)
         return max(0.0, missing / growth) if growth > 0 else None
 
 
@@ -150,13 +170,13 @@ class ShareBounds(t.NamedTuple):
     most: float
 
 
-def confidence_sequence(counts: Counts, risk: float) -> ShareBounds:
-    """Where the share lies, wrong at any look ever with probability at most ``risk``.
+def confidence_sequence(counts: Counts, risk: float, clump: float = 1.0) -> ShareBounds:
+    """Where the share lies, wrong at any look ever with probability at most ``risk``; ``clump`` as everywhere here.
 
     The shares that a Beta(1/2, 1/2) mixture of likelihood ratios does not refute (Robbins 1970; Howard, Ramdas,
     McAuliffe, Sekhon, *Time-uniform, nonparametric, nonasymptotic confidence sequences*, 2021).
     """
-    bad, total = counts
+    bad, total = counts.bad / clump, counts.total / clump
     if total <= 0:
         return ShareBounds(0.0, 1.0)
     good = total - bad

@@ -23,7 +23,10 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.ev
     histogram_quantile,
     slow_share,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import Judgement
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
+    Judgement,
+    lacking_requests,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.limits import limits_of, offends_above
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.samples import Gap
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.sequential import Counts
@@ -56,6 +59,11 @@ class Batch:
     gaps: tuple[Gap, ...] = ()
 
     @property
+    def age(self) -> float | None:
+        """Of the newest sample, in seconds; None where there is none."""
+        return None if self.newest is None else max(0.0, self.until - self.newest)
+
+    @property
     def requests(self) -> float:
         return self.buckets[-1][1] if self.buckets else self.total
 
@@ -66,10 +74,10 @@ class Batch:
 
 def lacking_samples(condition: Condition, batch: Batch, since: float, last_request: float) -> str:
     """What the source doesn't tell any more, or yet; empty when samples and requests keep coming."""
-    if batch.newest is None:
+    if batch.age is None:
         return f"no sample since the start, {batch.until - since:.0f} s ago"
-    if (age := batch.until - batch.newest) > condition.metric.max_age:
-        return f"the newest sample is {age:.0f} s old, {condition.metric.max_age:.0f} s allowed"
+    if batch.age > condition.metric.max_age:
+        return f"the newest sample is {batch.age:.0f} s old, {condition.metric.max_age:.0f} s allowed"
     if batch.series < condition.min_samples:
         return f"{batch.series} series answered, {condition.min_samples} needed"
     if (silent := batch.until - last_request) > max(condition.window, condition.metric.max_age):
@@ -90,9 +98,9 @@ class Weighing:
         self.limits: Limits = limits_of(condition, conditions)
         self._risk = risks.false_rollback if condition.is_trigger else risks.false_advance
         self._test: Trigger | Criterion = (
-            Trigger(self.limits, risks.false_rollback, horizon)
+            Trigger(self.limits, risks.false_rollback, horizon, condition.metric.clump)
             if condition.is_trigger
-            else Criterion(self.limits, risks)
+            else Criterion(self.limits, risks, condition.metric.clump)
         )
         self._since = self._until = self._last_request = since
         self._batch = Batch(since, None)
@@ -112,14 +120,19 @@ class Weighing:
             kept = edges.keys() & self._buckets.keys() if self._buckets else edges.keys()
             self._buckets = {edge: self._buckets.get(edge, 0.0) + edges[edge] for edge in kept}
 
+    @property
+    def fires(self) -> bool:
+        """As :attr:`Judgement.fires`, without the cost of one."""
+        return self.condition.is_trigger and self._test.fails
+
     def judgement(self) -> Judgement:
         """The verdict on everything so far, with what it rests on."""
         standing = self._test.standing
-        lacking = "" if standing.verdict == FAIL else self._lacking(standing)
+        missing = lacking_samples(self.condition, self._batch, self._since, self._last_request)
+        lacking = "" if standing.verdict == FAIL else missing or self._lacking(standing)
+        evidence = self._evidence(standing) | {"undecided": not missing and standing.counts.total > 0}
         verdict = NO_EVIDENCE if lacking else standing.verdict
-        value = self._value(standing)
-        reason = lacking or self._reason(standing)
-        return Judgement(self.condition, verdict, value, self._evidence(standing), reason)
+        return Judgement(self.condition, verdict, self._value(standing), evidence, lacking or self._reason(standing))
 
     def _counts(self, batch: Batch) -> Counts:
         """Failed, or slower than the bound, of all. Between bucket edges the count harder to hold is taken."""
@@ -133,17 +146,10 @@ class Weighing:
 
     def _lacking(self, standing: Standing) -> str:
         """Why this is not enough to say that all is well; empty when it is."""
-        condition, batch = self.condition, self._batch
-        total = standing.counts.total
-        if lacking := lacking_samples(condition, batch, self._since, self._last_request):
+        needed = 0.0 if self.condition.is_trigger else self.condition.min_requests
+        if lacking := lacking_requests(standing.counts.total, needed):
             return lacking
-        if total <= 0:
-            return "no requests"
-        if not condition.is_trigger and total < condition.min_requests:
-            return f"{format_count(total)} requests, {format_count(condition.min_requests)} needed"
-        if standing.verdict == NO_EVIDENCE:
-            return self._not_sure(standing)
-        return ""
+        return self._not_sure(standing) if standing.verdict == NO_EVIDENCE else ""
 
     def _not_sure(self, standing: Standing) -> str:
         most, limit = (format_value(share, "percent") for share in (standing.bounds.most, self.limits.unacceptable))
@@ -172,22 +178,16 @@ class Weighing:
         share = standing.counts.share
         return share if offends_above(self.condition) else 1 - share
 
-    @property
-    def _undecided(self) -> bool:
-        missing = lacking_samples(self.condition, self._batch, self._since, self._last_request)
-        return not missing and self._test.standing.counts.total > 0
-
     def _evidence(self, standing: Standing) -> dict[str, t.Any]:
         batch = self._batch
         return {
             "window": round(self._until - self._since, 1),
             "at": batch.until,
-            "age": None if batch.newest is None else max(0.0, batch.until - batch.newest),
+            "age": batch.age,
             "samples": batch.series,
             "offending": standing.counts.bad,
             "total": standing.counts.total,
             "offending_share": {"least": standing.bounds.least, "most": standing.bounds.most},
             "limits": self.limits._asdict(),
-            "undecided": self._undecided,
             "risk": self._risk,
         }

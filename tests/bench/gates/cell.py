@@ -96,6 +96,7 @@ def run(batch: Batch, plan: Plan, seed: int) -> Found:
 
 def _tallies(simulated: Simulated, plan: Plan) -> Iterator[tuple[Rule, Tally]]:
     yield ours.RULE, tally(ours.judge(simulated.candidate, plan), simulated)
+    yield ours.CLUMP_RULE, tally(ours.judge(simulated.candidate, plan, ours.CLUMP), simulated)
     for rule, endings in fixed_line.judge(simulated.candidate, plan):
         yield rule, tally(endings, simulated)
     some = simulated.first(KAYENTA_RELEASES)

@@ -68,7 +68,7 @@ def checked(stream: Stream, plan: Plan, window: float) -> Checks:
     failed = np.array(
         [
             _beyond(counted.errors, counted, lines.errors.unacceptable),
-            _beyond(slower(counted, lines.latency_trigger), counted, lines.slow.unacceptable),
+            _beyond(slower(counted, lines.latency_trigger), counted, lines.slow_trigger.unacceptable),
             stream.agents(at) > np.array([one.agents for one in plan.stages])[stage],
         ]
     )

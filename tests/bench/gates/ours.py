@@ -24,6 +24,9 @@ from tests.bench.gates.plan import Plan, Stage
 from tests.bench.gates.streams import EDGES, Bools, Floats, Ints, Stream
 
 RULE = Rule("ours", "", documented=True)
+CLUMP = 10.0
+"""Failed requests that one cause may make, for the second of our rule sets."""
+CLUMP_RULE = Rule("ours", f"clump {CLUMP:g}")
 # Sums of fractions are only nearly what they should be.
 _ROUNDING = 1e-6
 
@@ -49,14 +52,14 @@ class Ended(NamedTuple):
     at: float
 
 
-def judge(stream: Stream, plan: Plan) -> Endings:
-    """How every release of ``stream`` ends under the plan."""
+def judge(stream: Stream, plan: Plan, clump: float = 1.0) -> Endings:
+    """How every release of ``stream`` ends under the plan; up to ``clump`` failed requests may have one cause."""
     endings, times, advanced = [], [], np.full((stream.releases, len(plan.stages)), np.inf)
     for release in range(stream.releases):
         seen = seen_by(stream, release, plan.interval)
         ended = Ended(PROMOTED, 0.0)
         for number, stage in enumerate(plan.stages):
-            ended = stage_end(seen, stage, ended.at, plan)
+            ended = stage_end(seen, stage, ended.at, plan, clump)
             if ended.ending != PROMOTED:
                 break
             advanced[release, number] = ended.at
@@ -65,43 +68,50 @@ def judge(stream: Stream, plan: Plan) -> Endings:
     return Endings(np.array(endings), np.array(times), advanced)
 
 
-def stage_end(seen: Seen, stage: Stage, begin: float, plan: Plan) -> Ended:
+def stage_end(seen: Seen, stage: Stage, begin: float, plan: Plan, clump: float = 1.0) -> Ended:
     """How a stage that begins at ``begin`` ends; PROMOTED stands for the next stage."""
-    decision = _decided(seen, stage, begin, plan)
+    decision = _decided(seen, stage, begin, plan, clump)
     within = seen.between(begin, decision.at)
-    errors = _fires(within, within.errors, stage.errors, begin, stage)
-    slow = _fires(within, within.slower[stage.latency_trigger], stage.slow, begin, stage)
+    errors = _fires(within, within.errors, stage.errors, begin, stage, clump)
+    slow = _fires(within, within.slower[stage.latency_trigger], stage.slow_trigger, begin, stage)
     agents = within.at[within.agents > stage.agents]
     stopped = min(errors, slow, agents[0] if len(agents) else math.inf, _starved(within, begin, decision.at, plan))
     return Ended(ROLLED_BACK, stopped) if stopped <= decision.at else decision
 
 
 def first_firing(
-    at: Floats, offences: Ints, requests: Ints, limits: Limits, risk: float, stage: Stage, begin: float
+    at: Floats,
+    offences: Ints,
+    requests: Ints,
+    limits: Limits,
+    risk: float,
+    stage: Stage,
+    begin: float,
+    clump: float = 1.0,
 ) -> float:
     """When a trigger fires that is told these counts at these times; infinite if never.
 
     The trigger is asked only where it can fire, which is nearly nowhere in a healthy release.
     """
-    hopeful = _hopeful(offences, requests, limits, risk)
+    hopeful = _hopeful(offences, requests, limits, clump * _needed(risk))
     if not len(hopeful):
         return math.inf
-    trigger = Trigger(limits, risk, stage.seconds + stage.extension)
+    trigger = Trigger(limits, risk, stage.seconds + stage.extension, clump)
     before, asked = begin, set(hopeful.tolist())
     for look in range(int(hopeful[-1]) + 1):
         trigger.add(Counts(float(offences[look]), float(requests[look])), float(at[look]) - before)
         before = float(at[look])
-        if look in asked and trigger.standing.verdict == FAIL:
+        if look in asked and trigger.fails:
             return before
     return math.inf
 
 
-def _fires(seen: Seen, offences: Ints, limits: Limits, begin: float, stage: Stage) -> float:
-    return first_firing(seen.at, offences, seen.requests, limits, stage.risks.false_rollback, stage, begin)
+def _fires(seen: Seen, offences: Ints, limits: Limits, begin: float, stage: Stage, clump: float = 1.0) -> float:
+    return first_firing(seen.at, offences, seen.requests, limits, stage.risks.false_rollback, stage, begin, clump)
 
 
-def _hopeful(offences: Ints, requests: Ints, limits: Limits, risk: float) -> Ints:
-    """The looks at which a trigger may fire.
+def _hopeful(offences: Ints, requests: Ints, limits: Limits, needed: float) -> Ints:
+    """The looks at which a trigger that needs this much evidence may fire.
 
     A share beyond the limit since some look is a must, and so is enough evidence since some look: what the trigger
     weighs is a mean over looks and alternatives, and no mean is above the best of them.
@@ -111,7 +121,7 @@ def _hopeful(offences: Ints, requests: Ints, limits: Limits, risk: float) -> Int
     beyond = np.flatnonzero(excess[1:] > np.minimum.accumulate(excess)[:-1] - _ROUNDING)
     since_bad, since = (np.maximum(counts[beyond + 1, None] - counts[None, :], 0.0) for counts in (bad, total))
     most = _most_evidence(since_bad, since, limits.acceptable, above=True).max(axis=1)
-    return beyond[most >= _needed(risk)]
+    return beyond[most >= needed]
 
 
 def _most_evidence(bad: Floats, total: Floats, share: float, *, above: bool) -> Floats:
@@ -128,7 +138,7 @@ def _needed(risk: float) -> float:
     return math.log(1 / risk) - _ROUNDING
 
 
-def _decided(seen: Seen, stage: Stage, begin: float, plan: Plan) -> Ended:
+def _decided(seen: Seen, stage: Stage, begin: float, plan: Plan, clump: float) -> Ended:
     """What the criteria decide, and when, if no trigger does before. They are asked only where all of them may pass."""
     end, deadline = begin + stage.seconds, begin + stage.seconds + stage.extension
     within = seen.between(begin, deadline)
@@ -136,8 +146,12 @@ def _decided(seen: Seen, stage: Stage, begin: float, plan: Plan) -> Ended:
     looks = np.searchsorted(within.at, decisions, side="right")
     total = _sums(within.requests)[looks]
     judged = [(stage.errors, _sums(within.errors)[looks]), (stage.slow, _sums(within.slower[stage.latency])[looks])]
-    criteria = [Criterion(limits, stage.risks) for limits, _bad in judged]
-    evidence = [_most_evidence(bad, total, limits.unacceptable, above=False) for limits, bad in judged]
+    clumps = (clump, 1.0)
+    criteria = [Criterion(limits, stage.risks, each) for (limits, _bad), each in zip(judged, clumps, strict=True)]
+    evidence = [
+        _most_evidence(bad, total, limits.unacceptable, above=False) / each
+        for (limits, bad), each in zip(judged, clumps, strict=True)
+    ]
     told = -1
     enough = np.min(evidence, axis=0) >= _needed(stage.risks.false_advance)
     for number in np.flatnonzero(enough & _fed(within, begin, decisions, plan)).tolist():

@@ -28,7 +28,8 @@ class Stage:
     """One weighted stage; times in seconds.
 
     ``errors`` are shares of failed requests. ``slow`` are shares of requests slower than ``latency`` (the bound to
-    advance) or than ``latency_trigger``. More than ``agents`` failed agents fire. ``risks`` are those of one condition.
+    advance), ``slow_trigger`` of those slower than ``latency_trigger``. More than ``agents`` failed agents fire.
+    ``risks`` are those of one condition.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stage:
     latency: float
     latency_trigger: float
     slow: Limits
+    slow_trigger: Limits
     agents: int
     risks: Risks
 
@@ -80,7 +82,7 @@ def read_plan(variables: Path = VARIABLES) -> Plan:
     weighted = [stage for stage in said["release_stages"] if stage["weight"] > 0]
     whole = Risks(said["release_false_rollback"], said["release_false_advance"])
     # The stages share what may be risked of good releases, as the role stage has it.
-    each = whole._replace(false_rollback=whole.false_rollback / len(weighted))
+    each = whole.of_each(len(weighted))
     return Plan(
         stages=tuple(_stage(stage, said, counted, each) for stage in weighted),
         interval=float(said["release_watch_interval"]),
@@ -117,6 +119,7 @@ def _stage(stage: Mapping[str, Any], said: Mapping[str, Any], counted: set[str],
         latency=good["p95_latency"]["below"],
         latency_trigger=bad["p95_latency"]["above"],
         slow=Limits(slow, slow),
+        slow_trigger=Limits(said["release_acceptable"]["slow"], slow),
         agents=bad["agents_failed"]["above"],
-        risks=risks._replace(false_rollback=risks.false_rollback / len(tests)),
+        risks=risks.of_each(len(tests)),
     )

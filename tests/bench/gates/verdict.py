@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,18 +60,19 @@ class Faster:
 def promises(cells: Cells, rates: Sequence[float]) -> list[Promise]:
     """Our bounds in every cell that they are stated for, and that nothing passes without evidence."""
     risks, found = Risks(), []
-    for rate in rates:
+    for rate, rule in itertools.product(rates, (ours.RULE, ours.CLUMP_RULE)):
         for name in names(HEALTHY):
-            part = cells[name, rate][ours.RULE]
-            found.append(
-                Promise("false rollbacks", name, rate, Rate(part.rolled_back, part.releases), risks.false_rollback)
-            )
+            part = cells[name, rate][rule]
+            kept = Rate(part.rolled_back, part.releases)
+            found.append(Promise(f"{rule.name}: false rollbacks", name, rate, kept, risks.false_rollback))
         for name in (*names(AT_LINE), *names(BAD)):
-            part = cells[name, rate][ours.RULE]
-            found.append(Promise("bad advanced", name, rate, Rate(part.advanced, part.judged), risks.false_advance))
+            part = cells[name, rate][rule]
+            kept = Rate(part.advanced, part.judged)
+            found.append(Promise(f"{rule.name}: bad advanced", name, rate, kept, risks.false_advance))
         for name in names(BLIND):
-            part = cells[name, rate][ours.RULE]
-            found.append(Promise("advanced without evidence", name, rate, Rate(part.blind, part.releases), 0.0))
+            part = cells[name, rate][rule]
+            kept = Rate(part.blind, part.releases)
+            found.append(Promise(f"{rule.name}: advanced without evidence", name, rate, kept, 0.0))
     return found
 
 
@@ -83,7 +85,8 @@ def false_rollbacks(cells: Cells, rate: float, rule: Rule) -> Rate:
 def rivals(cells: Cells, rate: float) -> list[Rule]:
     """The peers' settings with at most as many false rollbacks as ours."""
     most = false_rollbacks(cells, rate, ours.RULE).per_1000
-    return [rule for rule in cells.rules[1:] if false_rollbacks(cells, rate, rule).per_1000 <= most]
+    peers = [rule for rule in cells.rules if rule.family in FAMILIES]
+    return [rule for rule in peers if false_rollbacks(cells, rate, rule).per_1000 <= most]
 
 
 def faster(cells: Cells, rates: Sequence[float]) -> list[Faster]:
@@ -102,7 +105,7 @@ def faster(cells: Cells, rates: Sequence[float]) -> list[Faster]:
 
 def shown(cells: Cells, rate: float) -> list[tuple[str, Rule]]:
     """The rule sets for the tables, with what they are called there: ours, each peer's example and its best setting."""
-    chosen = [("ours", ours.RULE)]
+    chosen = [("ours", ours.RULE), (f"ours, {ours.CLUMP_RULE.settings}", ours.CLUMP_RULE)]
     for family in FAMILIES:
         example = next(rule for rule in cells.rules if rule.family == family and rule.documented)
         chosen += [(f"{family}, example", example), (f"{family}, best", best(cells, rate, family))]

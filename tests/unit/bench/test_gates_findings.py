@@ -9,7 +9,7 @@ import numpy as np
 from tests.bench.gates import report, verdict
 from tests.bench.gates.cell import BATCH, Batch, Cells, Found, batches, names, run
 from tests.bench.gates.ending import PROMOTED, ROLLED_BACK, UNDECIDED, Endings, Rate, Rule, Tally, cut_off, tally
-from tests.bench.gates.ours import RULE
+from tests.bench.gates.ours import CLUMP_RULE, RULE
 from tests.bench.gates.plan import read_plan
 from tests.bench.gates.scenarios import AT_LINE, BAD, BLIND, CLUMPED, HEALTHY, SCENARIOS, Simulated
 
@@ -73,7 +73,7 @@ def test_rates_come_with_their_interval() -> None:
 def cells(false: dict[Rule, int], delays: dict[Rule, float]) -> Cells:
     """Every scenario with 1000 releases; ``false`` rollbacks in each healthy one, the same delay in each bad one."""
     found = Cells()
-    for rule in [RULE, *PEERS]:
+    for rule in [RULE, CLUMP_RULE, *PEERS]:
         for number, one in enumerate(SCENARIOS):
             part = Tally(releases=1000, rolled_back=false.get(rule, 0) if one.kind == HEALTHY else 0)
             if one.kind == BAD:
@@ -106,13 +106,13 @@ def test_a_bound_is_broken_when_chance_does_not_explain_it() -> None:
     blind = cells({}, {})
     blind.add(Found(Batch(len(SCENARIOS) - 1, 10.0, 1, 1), {RULE: Tally(releases=1, blind=1)}))
     assert [promise.what for promise in verdict.promises(blind, RATES) if promise.broken] == [
-        "advanced without evidence"
+        "ours: advanced without evidence"
     ]
 
 
 def test_the_report_names_what_is_broken_and_who_is_faster() -> None:
     text = "\n".join(report.lines(cells({RULE: 9}, dict.fromkeys(PEERS[:2], 5.0)), RATES))
-    assert "broken: false rollbacks, healthy at 10/s: 9.0" in text
+    assert "broken: ours: false rollbacks, healthy at 10/s: 9.0" in text
     assert f"ours 100 s, {PEERS[0].name} 5 s" in text
     assert text.splitlines()[-1] == f"  and {4 * len(names(BAD)) - 20} more, in the JSON file"
 

@@ -22,7 +22,7 @@ from tests.bench.gates.fixed_line import Checks
 from tests.bench.gates.plan import Plan, Stage, read_plan
 from tests.bench.gates.scenarios import SCENARIOS, Scenario, Simulated
 
-STAGE = Stage("s", 600.0, 300.0, Limits(0.001, 0.005), 0.2, 1.0, Limits(0.05, 0.05), 3, Risks())
+STAGE = Stage("s", 600.0, 300.0, Limits(0.001, 0.005), 0.2, 1.0, Limits(0.05, 0.05), Limits(0.02, 0.05), 3, Risks())
 PLAN = Plan((STAGE, STAGE), 10.0, 120.0, 60.0, 120.0)
 LIMITS = Limits(0.001, 0.005)
 
@@ -37,18 +37,19 @@ def simulated(name: str, rate: float, releases: int = 4, plan: Plan = PLAN) -> S
 
 @pytest.mark.parametrize("share", [0.0005, 0.003, 0.008, 0.03])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_trigger_that_is_asked_seldom_fires_when_one_asked_always_does(share: float, seed: int) -> None:
+@pytest.mark.parametrize("clump", [1.0, 4.0])
+def test_a_trigger_that_is_asked_seldom_fires_when_one_asked_always_does(share: float, seed: int, clump: float) -> None:
     rng = np.random.default_rng(seed)
     at = np.linspace(10.0, 800.0, 80)
     requests = rng.poisson(60, len(at))
     errors = rng.binomial(requests, share)
-    plain, told = math.inf, Trigger(LIMITS, 0.001, STAGE.seconds + STAGE.extension)
+    plain, told = math.inf, Trigger(LIMITS, 0.001, STAGE.seconds + STAGE.extension, clump)
     for moment, bad, total in zip(at, errors, requests, strict=True):
         told.add(Counts(float(bad), float(total)), 10.0)
-        if told.standing.verdict == FAIL:
+        if told.fails:
             plain = moment
             break
-    assert ours.first_firing(at, errors, requests, LIMITS, 0.001, STAGE, 0.0) == plain
+    assert ours.first_firing(at, errors, requests, LIMITS, 0.001, STAGE, 0.0, clump) == plain
 
 
 def test_triggers_of_both_outcomes_are_among_those_compared() -> None:
@@ -71,13 +72,13 @@ def test_criteria_weigh_a_stage_in_one_piece_as_look_by_look(share: float) -> No
     assert whole.standing.verdict == looked.standing.verdict
 
 
-def plain_stage_end(seen: ours.Seen, stage: Stage, begin: float) -> tuple[int, float]:
+def plain_stage_end(seen: ours.Seen, stage: Stage, begin: float, clump: float) -> tuple[int, float]:
     """A stage of two triggers and two criteria, asked at every look."""
     triggers = [
-        Trigger(limits, stage.risks.false_rollback, stage.seconds + stage.extension)
-        for limits in (stage.errors, stage.slow)
+        Trigger(limits, stage.risks.false_rollback, stage.seconds + stage.extension, each)
+        for limits, each in ((stage.errors, clump), (stage.slow_trigger, 1.0))
     ]
-    criteria = [Criterion(limits, stage.risks) for limits in (stage.errors, stage.slow)]
+    criteria = [Criterion(limits, stage.risks, each) for limits, each in ((stage.errors, clump), (stage.slow, 1.0))]
     end, before, verdicts = begin + stage.seconds, begin, ["", ""]
     looks = {float(at): number for number, at in enumerate(seen.at)}
     last_sample = last_request = begin
@@ -95,7 +96,7 @@ def plain_stage_end(seen: ours.Seen, stage: Stage, begin: float) -> tuple[int, f
         for criterion, bad in zip(criteria, (errors, slow), strict=True):
             criterion.add(Counts(bad, requests))
         before = float(at)
-        if any(trigger.standing.verdict == FAIL for trigger in triggers):
+        if any(trigger.fails for trigger in triggers):
             return ROLLED_BACK, float(at)
         verdicts = [criterion.standing.verdict for criterion in criteria]
         fed = at - last_sample <= PLAN.freshness and at - last_request <= PLAN.quiet
@@ -104,16 +105,17 @@ def plain_stage_end(seen: ours.Seen, stage: Stage, begin: float) -> tuple[int, f
     return ROLLED_BACK if FAIL in verdicts else UNDECIDED, end + stage.extension
 
 
+@pytest.mark.parametrize("clump", [1.0, 10.0])
 @pytest.mark.parametrize("rate", [1.0, 2.0, 4.0, 40.0])
 @pytest.mark.parametrize(
     "name", ["healthy", "at_limit", "errors_0.5_start", "errors_1_start", "healthy_gaps", "clumps_3", "latency_2"]
 )
-def test_a_stage_ends_as_if_everything_were_asked_at_every_look(name: str, rate: float) -> None:
+def test_a_stage_ends_as_if_everything_were_asked_at_every_look(name: str, rate: float, clump: float) -> None:
     stream = simulated(name, rate, releases=6).candidate
     for release in range(6):
         seen = ours.seen_by(stream, release, PLAN.interval)
-        ended = ours.stage_end(seen, STAGE, 0.0, PLAN)
-        assert (ended.ending, ended.at) == plain_stage_end(seen, STAGE, 0.0)
+        ended = ours.stage_end(seen, STAGE, 0.0, PLAN, clump)
+        assert (ended.ending, ended.at) == plain_stage_end(seen, STAGE, 0.0, clump)
 
 
 def test_ours_advances_what_is_healthy_and_stops_what_is_bad() -> None:

@@ -113,6 +113,8 @@ def test_a_mistake_in_a_criterion_is_named(criterion: t.Any, expected: str) -> N
     [
         ("p95", {"quantile": 95}, "metric p95: quantile: 95 is not between 0 and 1 (P95 is 0.95)"),
         ("p95", {"quantile": "x"}, "metric p95: quantile: 'x' is not a number"),
+        ("p95", {"clump": 0.5}, "metric p95: clump: 0.5 is not a number of requests that is at least 1"),
+        ("p95", {"clump": "many"}, "metric p95: clump: 'many' is not a number"),
         ("p95", {"window": "-5s"}, "metric p95: window: '-5s' is not a duration"),
         ("p95", {"buckets": 7}, "metric p95: buckets: 7 is not a PromQL query"),
         (

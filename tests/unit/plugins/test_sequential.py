@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.sequential import (
+    FROM_START,
     Counts,
     Mixture,
     ShareTest,
@@ -400,13 +401,14 @@ def test_the_prior_of_the_change_sums_to_one(horizon: float, seconds: list[float
     assert mixture.log_evidence == pytest.approx(0.0, abs=1e-9)
 
 
-@given(st.floats(1.0, 1e5), some_seconds)
+@given(st.floats(1.0, 1e5), st.lists(st.floats(0, 1e5), min_size=1, max_size=20))
 @settings(deadline=None)
 def test_mass_kept_for_the_future_is_never_lost(horizon: float, seconds: list[float]) -> None:
     mixture = Mixture(1, horizon)
     for some in seconds:
         mixture.add([-math.inf], some)
-    assert mixture.log_evidence == pytest.approx(math.log(horizon / (horizon + sum(seconds))), abs=1e-9)
+    kept = (1 - FROM_START) * horizon / (horizon + sum(seconds))
+    assert mixture.log_evidence == pytest.approx(math.log(kept), abs=1e-9)
 
 
 @given(
@@ -422,7 +424,8 @@ def test_evidence_since_any_change_is_never_lost(horizon: float, looks: list[tup
     began = 0.0
     for number, (seconds, *_ratios) in enumerate(looks):
         # The integral of horizon / (horizon + t)^2 over this look.
-        prior = horizon * seconds / ((horizon + began) * (horizon + began + seconds))
+        prior = (1 - FROM_START) * horizon * seconds / ((horizon + began) * (horizon + began + seconds))
+        prior += FROM_START if number == 0 else 0.0
         for alternative in (1, 2):
             since = sum(look[alternative] for look in looks[number:])
             assert mixture.log_evidence >= math.log(prior / 2) + since - 1e-9
@@ -444,9 +447,70 @@ def test_a_long_good_time_delays_detection_by_a_logarithm_and_no_more() -> None:
     horizon = 600.0
     growth = 2 * math.log(0.02 / 0.005) + 98 * math.log(0.98 / 0.995)
     found = {good: looks_to_find(good, horizon) for good in (0, 60, 600, 6000)}
-    for sooner, later in itertools.pairwise(found):
+    assert found[0] < found[60]  # a change at the very start has a prior of its own
+    for sooner, later in itertools.pairwise(list(found)[1:]):
         told = 2 * math.log((horizon + 10 * later) / (horizon + 10 * sooner)) / growth
         # The nearest alternatives to 2 % are 1.7 and 3.3 %, which grow a little slower than 2 % itself.
         assert 0 <= found[later] - found[sooner] <= 1.2 * told + 1
-    assert found[6000] <= 4 * found[0]
+    assert found[6000] <= 4 * found[60]
     assert looks_to_find(600, None) > 4 * found[600]
+
+
+# Clumps: several bad requests of one cause.
+
+
+def mean_of_clumped(test: t.Callable[[], ShareTest], rate: float, share: float, size: int, looks: int) -> float:
+    """Mean of the e-process after ``looks`` of ``rate`` requests each, bad ones in clumps of ``size``."""
+    chance = random.Random(7)
+    total = 0.0
+    for _run in range(4000):
+        one = test()
+        for _look in range(looks):
+            bad = size * poisson(chance, rate * share / size)
+            one.add(Counts(float(bad), float(bad + poisson(chance, rate * (1 - share)))), 10.0)
+        total += math.exp(one.log_evidence)
+    return total / 4000
+
+
+def poisson(chance: random.Random, mean: float) -> int:
+    count, product, floor = 0, chance.random(), math.exp(-mean)
+    while product > floor:
+        count += 1
+        product *= chance.random()
+    return count
+
+
+@pytest.mark.parametrize(("limit", "above"), [(0.05, True), (0.05, False)])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_clumps_within_the_bound_are_no_evidence(limit: float, above: bool, size: int) -> None:
+    """At the edge of the hypothesis the mean is 1 for clumps of the very size, and less for smaller ones."""
+
+    def test() -> ShareTest:
+        return ShareTest(limit, above=above, towards=limit * (2 if above else 0.5), clump=4)
+
+    assert mean_of_clumped(test, 100.0, limit, size, 2) < 1.15
+
+
+def test_clumps_beyond_the_bound_seem_to_be_evidence() -> None:
+    assert mean_of_clumped(lambda: ShareTest(0.05, above=True, towards=0.1), 100.0, 0.05, 4, 2) > 3
+
+
+def test_clumps_take_as_many_times_the_requests() -> None:
+    plain, clumped = ShareTest(0.005, above=False, towards=0.001), ShareTest(0.005, above=False, towards=0.001, clump=5)
+    for test in (plain, clumped):
+        test.add(Counts(0, 1000))
+    assert plain.log_evidence > clumped.log_evidence
+    more, many = plain.more_needed(0.001), clumped.more_needed(0.001)
+    assert more is not None and many is not None
+    assert many + 1000 == pytest.approx(5 * (more + 1000), rel=0.1)
+
+
+def test_a_confidence_sequence_of_clumps_is_wider() -> None:
+    plain, clumped = confidence_sequence(Counts(20, 1000), 0.01), confidence_sequence(Counts(20, 1000), 0.01, 5)
+    assert clumped.least < plain.least < 0.02 < plain.most < clumped.most
+
+
+@pytest.mark.parametrize("clump", [0.5, 0.0, -1.0, math.inf, math.nan])
+def test_what_is_no_clump_is_named(clump: float) -> None:
+    with pytest.raises(ValueError, match="clump"):
+        ShareTest(0.01, above=True, clump=clump)
