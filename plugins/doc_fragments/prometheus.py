@@ -14,6 +14,8 @@ options:
     description:
       - The Prometheus-compatible HTTP API which measurements come from, such as that of Prometheus, Thanos, Mimir or
         VictoriaMetrics.
+      - VictoriaMetrics holds new samples back for half a minute; who wants faults seen sooner starts it with
+        C(-search.latencyOffset=1s).
       - Give one of O(prometheus.url) and O(prometheus.urls), and at most one of O(prometheus.token) and
         O(prometheus.username).
       - All times are by the clock of this API. That it differs from the clock here by more than 5 seconds, or jumps, is

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -114,18 +114,33 @@ class Application(Exporter):
             return dict(self._counts)
 
 
+SERVERS: dict[str, Callable[[Path, Path, str], list[str]]] = {
+    "prometheus": lambda configuration, data, address: [
+        "prometheus",
+        f"--config.file={configuration}",
+        f"--storage.tsdb.path={data}",
+        f"--web.listen-address={address}",
+        "--log.level=warn",
+    ],
+    # Without the offset it answers with what is half a minute old.
+    "victoria-metrics": lambda configuration, data, address: [
+        "victoria-metrics",
+        f"-promscrape.config={configuration}",
+        f"-storageDataPath={data}",
+        f"-httpListenAddr={address}",
+        "-search.latencyOffset=0s",
+        "-loggerLevel=WARN",
+    ],
+}
+"""What answers the HTTP API of Prometheus: the command line for a configuration, a folder and an address."""
+
+
 @contextlib.contextmanager
-def prometheus(home: Path, host: str, target: str) -> Iterator[str]:
-    """A Prometheus on ``host`` that has scraped ``target`` long enough for windows of 2 s; its URL."""
+def prometheus(home: Path, host: str, target: str, server: str = "prometheus") -> Iterator[str]:
+    """One of SERVERS on ``host`` that has scraped ``target`` long enough for windows of 2 s; its URL."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "prometheus.yml").write_text(CONFIGURATION.format(target=target))
-    command = [
-        "prometheus",
-        f"--config.file={home / 'prometheus.yml'}",
-        f"--storage.tsdb.path={home / 'data'}",
-        f"--web.listen-address={host}:9090",
-        "--log.level=warn",
-    ]
+    command = SERVERS[server](home / "prometheus.yml", home / "data", f"{host}:9090")
     with (home / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:

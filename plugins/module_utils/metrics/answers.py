@@ -83,8 +83,12 @@ def read_matrix(reply: Reply) -> list[Series]:
 
 
 def read_counters(reply: Reply) -> tuple[Series, ...]:
-    """The raw samples of a counter. Raises QueryError, and NoEvidence for values that no counter has."""
-    found = read_matrix(reply)
+    """The raw samples of a counter. Raises QueryError, and NoEvidence for values that no counter has.
+
+    NaN is no sample: so VictoriaMetrics shows where a series ended, which Prometheus leaves out.
+    """
+    found = [Series(labels, _numbers(samples)) for labels, samples in read_matrix(reply)]
+    found = [series for series in found if series.samples]
     whole: dict[frozenset[tuple[str, str]], bool] = {}
     for labels, samples in found:
         if not all(0 <= value < math.inf for _at, value in samples):
@@ -97,6 +101,10 @@ def read_counters(reply: Reply) -> tuple[Series, ...]:
     if not all(whole.values()):
         raise NoEvidence("the counter has no bucket +Inf, so the number of requests is unknown")
     return tuple(found)
+
+
+def _numbers(samples: t.Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(at, value) for at, value in samples if not math.isnan(value)]
 
 
 def read_ratio(metric: Metric, answers: t.Mapping[str, Answer]) -> dict[str, t.Any]:

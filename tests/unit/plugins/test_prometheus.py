@@ -394,10 +394,17 @@ def test_samples_and_measurements_of_one_look_share_its_time(stub: Stub) -> None
     assert {fields.get("time") for fields in stub.asked[1:]} == {f"{NOW:.3f}"}
 
 
+def test_where_a_series_ended_is_no_sample_of_it(stub: Stub) -> None:
+    """VictoriaMetrics answers with its staleness markers."""
+    stub.answers["c[5s]"] = matrix(({"pod": "a"}, [(NOW - 2, 7), (NOW - 1, "NaN")]), ({"pod": "b"}, [(NOW, "NaN")]))
+    (series,) = source(stub.url).samples({"c": NOW - 5})["c"].series
+    assert (series.labels, series.samples) == ({"pod": "a"}, [(NOW - 2, 7.0)])
+
+
 @pytest.mark.parametrize(
     ("answer", "problem", "reason"),
     [
-        (matrix(({}, [(NOW, "NaN")])), "no_evidence", "counter c: the counter answered NaN"),
+        (matrix(({}, [(NOW, "+Inf")])), "no_evidence", "counter c: the counter answered inf"),
         (matrix(({}, [(NOW, -1)])), "no_evidence", "counter c: the counter answered -1, which is no count"),
         (matrix(({"le": "wide"}, [(NOW, 1)])), "no_evidence", "le='wide', which is no bucket edge"),
         (
