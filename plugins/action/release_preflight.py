@@ -6,18 +6,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import typing as t
 from pathlib import Path
+
+from ansible.utils.display import Display
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_facts import Facts, read_facts
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_world import World
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.resume import RESUME, ROLLBACK, problem_with
 from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
 SPEC = ArgumentSpec({"release": {"type": "dict", "required": True}})
+# A release is taken back by what its journal says; of the inventory no more is needed than where that is.
+_WHERE = ("release_application", "release_namespace")
 
 
 class ActionModule(ReleaseAction):
@@ -34,22 +40,43 @@ class ActionModule(ReleaseAction):
 def _preflight(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
     """Timeline and snapshot of the release. Raises InputError with everything that is in its way."""
     facts: Facts = SPEC.validate({"release": arguments.pop("release", None)})["release"]
+    asked = arguments.pop("resume", RESUME) or RESUME
     read = read_facts(facts, time.time())
-    problems = [*read.problems, *_missing_files(facts)]
-    world = World(facts, read)
+    world = World(facts, read, asked)
+    problems = [problem] if (problem := problem_with(asked)) else []
+    if asked == ROLLBACK:
+        problems += [one for one in read.problems if one.startswith(_WHERE)]
+    else:
+        problems += [*read.problems, *_missing_files(facts)]
     try:
         connection = CLUSTER_SPEC.validate(arguments)
     except InputError as error:
         problems.append(f"release_cluster: {error.message}")
     else:
-        world.ask(connection)
+        (world.ask_journal_only if asked == ROLLBACK else world.ask)(connection)
     problems += world.problems
     if problems:
-        count = len(problems)
-        told = problems[0] if count == 1 else f"{count} problems, and nothing was touched: {'; '.join(problems)}"
-        raise InputError(told, problems=problems)
-    warnings = {"warnings": world.warnings} if world.warnings else {}
-    return {**read.timeline, "snapshot": world.snapshot, **warnings}
+        raise _in_the_way(problems)
+    for notice in world.notices:
+        Display().display(notice)
+    return _result(read.timeline, world)
+
+
+def _in_the_way(problems: list[str]) -> InputError:
+    count = len(problems)
+    told = problems[0] if count == 1 else f"{count} problems, and nothing was touched: {'; '.join(problems)}"
+    return InputError(told, problems=problems)
+
+
+def _result(timeline: dict[str, t.Any], world: World) -> dict[str, t.Any]:
+    result = {
+        **timeline,
+        "release_id": world.release_id,
+        "snapshot": world.snapshot,
+        "resume": dataclasses.asdict(world.resume),
+        "notices": world.notices,
+    }
+    return {**result, "warnings": world.warnings} if world.warnings else result
 
 
 def _missing_files(facts: Facts) -> t.Iterator[str]:

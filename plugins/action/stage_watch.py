@@ -19,8 +19,8 @@ from ansible.utils.color import stringc
 from ansible.utils.display import Display
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock, format_time
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster, Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import POLICIES, Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
@@ -33,6 +33,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.pr
     PrometheusSource,
     prometheus_option,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.patience import is_away
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.progress import (
     PlanClock,
     bar_line,
@@ -66,6 +67,7 @@ SPEC = ArgumentSpec(
         "extend_by": {"type": "float", "default": 0.0},
         "warm_up": {"type": "float", "default": 0.0},
         "grace": {"type": "float", "default": 60.0},
+        "api_patience": {"type": "float", "default": 300.0},
         "on_no_evidence": {"type": "str", "choices": list(POLICIES), "default": "hold"},
         "on_source_down": {"type": "str", "choices": list(POLICIES), "default": "hold"},
         "on_interrupt": {"type": "str", "choices": ["roll_back", "hold"], "default": "roll_back"},
@@ -80,6 +82,8 @@ SPEC = ArgumentSpec(
     mutually_exclusive=(("seconds", "until"),),
 ).merge(CLUSTER_SPEC)
 
+# What every user may ask: the kinds that the API serves.
+_SERVED = Ref("v1", "APIResourceList", "")
 _COLOURS = {"good": "COLOR_OK", "bad": "COLOR_ERROR", "doubt": "COLOR_WARN"}
 _CLEAR_LINE = "\r\033[K"
 # Lines for a stage that only waits, however long it is.
@@ -136,6 +140,14 @@ class PreparedTraffic:
     def weight(self) -> int:
         return self._provider.read().weight
 
+    def api_problem(self) -> str:
+        # Whatever else the API says to this, it is there.
+        try:
+            self._provider.cluster.find(_SERVED)
+        except RolloutError as error:
+            return error.message if is_away(error) else ""
+        return ""
+
 
 class TerminalShow:
     """Lines for each look, coloured where colours are; on a terminal a bar below them in between."""
@@ -153,6 +165,10 @@ class TerminalShow:
         line = "".join(stringc(text, getattr(C, _COLOURS[tone])) if tone else text for text, tone in pieces)
         self._display.display((_CLEAR_LINE if INTERACTIVE else "") + line, screen_only=True)
         self._display.display(plain(pieces), log_only=True)
+
+    def say(self, text: str) -> None:
+        line = f"{format_time(self._clock.now())}  {text}"
+        self._display.display((_CLEAR_LINE if INTERACTIVE else "") + line, color=C.COLOR_WARN)
 
     def tick(self, left: float) -> None:
         if INTERACTIVE:
@@ -220,7 +236,16 @@ def _settings(options: dict[str, t.Any], conditions: Conditions, now: float) -> 
     observe = min(seconds, 2 * interval) if options["observe"] is None else options["observe"]
     if not conditions.all:
         interval, observe = max(interval, seconds / _WAITING_LOOKS), 0.0
-    same = ("extend_by", "warm_up", "grace", "on_no_evidence", "on_source_down", "on_interrupt", "advance")
+    same = (
+        "extend_by",
+        "warm_up",
+        "grace",
+        "api_patience",
+        "on_no_evidence",
+        "on_source_down",
+        "on_interrupt",
+        "advance",
+    )
     return Settings(
         seconds=seconds,
         interval=interval,
@@ -312,6 +337,7 @@ def _result(options: dict[str, t.Any], outcome: Outcome, weight: int | None) -> 
         "ended": outcome.ended,
         "planned_end": outcome.planned_end,
         "extended": outcome.extended,
+        "api_away": round(outcome.api_away, 3),
     }
 
 

@@ -55,6 +55,7 @@ class CallbackModule(DefaultCallback):
         self._start = time.monotonic()
         self._plan: tuple[float, float] | None = None
         self._failures: list[str] = []
+        self._over = False
 
     # ---- headings
 
@@ -63,6 +64,8 @@ class CallbackModule(DefaultCallback):
 
     def v2_playbook_on_play_start(self, play: Play) -> None:
         self._play = play
+        if self._over:
+            return
         dry = "   (dry run: nothing is changed)" if play.check_mode else ""
         heading = f"{self._clock()}   {play.get_name().strip()}{dry}"
         self._display.display(f"\n{heading}", color=constants.COLOR_HIGHLIGHT)
@@ -85,6 +88,8 @@ class CallbackModule(DefaultCallback):
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         self._learn_plan(result)
+        # Plays that follow have nothing to do, so they have no heading either.
+        self._over = self._over or bool((result.result.get("ansible_facts") or {}).get("release_ends_here"))
         if isinstance(result.task, TaskInclude):
             return
         self._handle_warnings_and_exception(result)

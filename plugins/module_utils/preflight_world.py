@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock, SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, deployment, service
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import selector_of
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
@@ -20,7 +20,16 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     SourceDownError,
     UnreachableError,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import refuse_to_open
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.expected_world import (
+    Difference,
+    Findings,
+    at_the_start,
+    compare,
+    expected,
+    goes_on,
+    of_inventory,
+)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
     PROMETHEUS,
@@ -32,6 +41,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_
     needs,
     versions,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.release_world import look
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.resume import RESUME, Resume, decide, fresh_id
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.owners import owner_findings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probing import PROBE_SPEC, probe
@@ -40,22 +51,45 @@ _REQUESTS = 20
 # A message of a module names its options first, such as ``stable, candidate: ...``.
 _OPTIONS = re.compile(r"[a-z_.]+(, [a-z_.]+)*")
 _UNAUTHORIZED = 401
+# For how long a world that doesn't fit the journal may still come to: a watchdog at its work, a pod that gets ready.
+_PATIENCE = 10.0
+_POLL = 0.5
 
 
 class World:
-    """Asks about the variables that are sound. ``problems``, ``warnings`` and ``snapshot`` grow with each question."""
+    """Asks about the variables that are sound. ``problems``, ``warnings``, ``notices`` and ``snapshot`` grow with each
+    question; ``resume`` is what becomes of a release in progress, and ``release_id`` that of the one to be opened.
+    """
 
-    def __init__(self, facts: Facts, read: Read) -> None:
+    def __init__(self, facts: Facts, read: Read, asked: str = RESUME, clock: Clock | None = None) -> None:
         self._facts = facts
         self._read = read
+        self._asked = asked
+        self._clock: Clock = clock or SystemClock()
         self._namespace = str(facts.get("release_namespace"))
         self.problems: list[str] = []
         self.warnings: list[str] = []
+        self.notices: list[str] = []
         self.snapshot: dict[str, t.Any] = {}
+        self.journal: Journal | None = None
+        self._store: JournalStore | None = None
+        self.resume = Resume(asked)
+        self.release_id = str(read.timeline.get("release_id", "a new one"))
+
+    def ask_journal_only(self, connection: t.Mapping[str, t.Any]) -> None:
+        """Ask nothing but whether there is a release to take back: that must not wait for anything else."""
+        self._ask_cluster(connection, {"": self._ask_journal})
 
     def ask(self, connection: t.Mapping[str, t.Any]) -> None:
         """Ask cluster, source of measurements and edge; ``connection`` are the options of ``CLUSTER_ARGUMENTS``."""
-        self._ask_cluster(connection)
+        questions = {
+            "": self._ask_journal,
+            "release_traffic": self._ask_traffic,
+            "release_entry_service": self._ask_entry_service,
+            "release_stable": self._ask_stable,
+            "release_canary_drain": self._ask_drain,
+        }
+        self._ask_cluster(connection, questions)
         for variable, question in (("release_prometheus", self._ask_source), ("release_edge", self._ask_edge)):
             if self._read.sound(variable):
                 self._note(variable, question)
@@ -84,20 +118,15 @@ class World:
 
     # ---- the cluster
 
-    def _ask_cluster(self, connection: t.Mapping[str, t.Any]) -> None:
-        questions = {
-            "": self._ask_journal,
-            "release_traffic": self._ask_traffic,
-            "release_entry_service": self._ask_entry_service,
-            "release_stable": self._ask_stable,
-            "release_canary_drain": self._ask_drain,
-        }
+    def _ask_cluster(self, connection: t.Mapping[str, t.Any], questions: t.Mapping[str, t.Callable[[], None]]) -> None:
         try:
             # No write is ever meant here; one that is sent is a question to the API server.
             self._cluster = Cluster.from_options(connection, dry_run=True)
             for variable, question in questions.items():
                 if self._read.sound("release_namespace") and (not variable or self._read.sound(variable)):
                     self._note(variable, question)
+            if not self.resume.take_back and not self.resume.ends:
+                self._note("", self._prove)
         except RolloutError as error:
             self._tell("release_cluster", error.message, at_server=True)
 
@@ -105,10 +134,46 @@ class World:
         if not self._read.sound("release_application"):
             return
         store = JournalStore(self._cluster, self._namespace, str(self._facts["release_application"]))
-        journal = store.read()
-        if journal is not None:
-            release_id = self._read.timeline.get("release_id", "a new one")
-            refuse_to_open(journal, release_id, versions(self._facts))
+        self.journal = store.read()
+        self._store = store
+        self.release_id = fresh_id(self.release_id, self.journal)
+        self.resume = decide(self.journal, self._asked, self.release_id, versions(self._facts), store.author)
+        if self.resume.notice:
+            self.notices.append(self.resume.notice)
+
+    def _prove(self) -> None:
+        """That the world is as the journal says, or as a release begins in; what differs is a problem."""
+        store, journal = self._store, self.journal
+        if store is None:
+            return  # told: whether there is a release isn't known
+        if journal is None or journal.closed:
+            self._tell_findings(self._beginning())
+        elif self.resume.goes_on:
+            self._tell_findings(self._settled(store, journal), of_inventory(journal, self._facts))
+            self.notices.insert(0, f"release {journal.release_id} is taken up: {goes_on(journal)}")
+
+    def _tell_findings(self, findings: Findings, others: t.Iterable[Difference] = ()) -> None:
+        for difference in (*findings.differences, *others):
+            if not any(problem.endswith(f": {difference.what}") for problem in self.problems):
+                self._tell(difference.variable, difference.sentence)
+        self.notices += findings.notices
+
+    def _settled(self, store: JournalStore, journal: Journal) -> Findings:
+        """What still differs after it had time to come right, with the journal as it is then."""
+        ends = self._clock.monotonic() + _PATIENCE
+        while True:
+            must = expected(journal)
+            found = compare(must, look(self._cluster, self._namespace, journal.header["plan"], must))
+            if not found.differences or self._clock.monotonic() + _POLL > ends:
+                return found
+            self._clock.sleep(_POLL)
+            journal = store.read() or journal
+
+    def _beginning(self) -> Findings:
+        variables = ("release_traffic", "release_entry_service")
+        facts = {name: self._facts.get(name) for name in variables if self._read.sound(name)}
+        must = at_the_start(facts)
+        return compare(must, look(self._cluster, self._namespace, facts, must))
 
     def _ask_traffic(self) -> None:
         traffic = dict(self._facts["release_traffic"])

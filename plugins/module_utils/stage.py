@@ -6,6 +6,15 @@
 
 Looks stand on a grid from the start, so they neither drift nor overlap: one that takes too long costs the next ones.
 The last look is at the very end.
+
+A stage lasts as long as the monotonic clock says. The wall clock is read to tell people when something was, and
+decides nothing: one that is set, by an hour forward or back, ends no stage early and holds none longer. While the
+machine sleeps its monotonic clock may stand still; the stage is then held for the rest of its time afterwards. What
+was measured goes by the clock of its source (``metrics/source_clock.py``), which is compared with ours and never mixed
+with it.
+
+Holding needs the source of measurements alone. Ending a stage needs the Kubernetes API, for the journal and for what
+comes next; where that is away at the end, the stage is held on, its triggers on guard, until it is back.
 """
 
 from __future__ import annotations
@@ -14,8 +23,13 @@ import dataclasses
 import math
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock, format_duration
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    ForbiddenError,
+    InputError,
+    NotFoundError,
+    RolloutError,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
     Judgement,
     overall,
@@ -36,8 +50,10 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_sett
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_spans import Spans
 
 _TICK = 1.0
-_WITHDRAW_ATTEMPTS = 20
 _WITHDRAW_PAUSE = 0.25
+# Seconds for which traffic is tried to be taken back where waiting won't help, and by a process that is told to end.
+_HOPELESS_PATIENCE = 5.0
+_LAST_PATIENCE = 30.0
 _HISTORY_POINTS = 500
 
 
@@ -50,11 +66,18 @@ class Traffic(t.Protocol):
     def weight(self) -> int:
         """The weight as it stands in the cluster now."""
 
+    def api_problem(self) -> str:
+        """Why the Kubernetes API is away; empty where it answers."""
+
 
 class Show(t.Protocol):
-    """Tells people. ``tick`` comes about once a second, ``look`` after each look and whatever it led to."""
+    """Tells people. ``tick`` comes about once a second, ``look`` after each look and whatever it led to, ``say`` where
+    something stands in the way.
+    """
 
     def look(self, look: Look) -> None: ...
+
+    def say(self, text: str) -> None: ...
 
     def tick(self, left: float) -> None: ...
 
@@ -79,7 +102,10 @@ class Look:
 
 @dataclasses.dataclass
 class Outcome:
-    """How the stage ended. ``decision`` is ``advance``, ``roll_back`` or ``fail``; only ``pass`` advances."""
+    """How the stage ended. ``decision`` is ``advance``, ``roll_back`` or ``fail``; only ``pass`` advances.
+
+    ``api_away`` are the seconds for which the Kubernetes API held its end up.
+    """
 
     verdict: str
     decision: str
@@ -94,6 +120,7 @@ class Outcome:
     withdrawn: bool = False
     changed: bool = False
     problem: str = ""
+    api_away: float = 0.0
     times: dict[str, float] = dataclasses.field(default_factory=dict)
     history: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     measured: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
@@ -133,6 +160,8 @@ class Hold:
         )
         self._history = History(_HISTORY_POINTS)
         self._spans = Spans(settings)
+        self._passed = ""
+        self._away_since: float | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -145,7 +174,7 @@ class Hold:
             self._hold()
         except BaseException:
             if self._settings.on_interrupt == "roll_back":
-                self._withdraw()
+                self._withdraw(min(_LAST_PATIENCE, self._settings.api_patience))
             self._finish()
             raise
         self._finish()
@@ -178,7 +207,7 @@ class Hold:
         breach = next((one for one in look.judgements if self._spans.breached(one, due)), None)
         if breach:
             self._outcome.times["breach_seen"] = self._clock.now()
-            self._withdraw()
+            self._withdraw(self._settings.api_patience)
             look = dataclasses.replace(look, breach=breach, withdrawn=self._outcome.withdrawn)
             self._outcome.breach = breach
             self._conclude(FAIL, "roll_back", breach.text)
@@ -196,17 +225,47 @@ class Hold:
             )
             if policy == "roll_back":
                 self._outcome.times["breach_seen"] = self._clock.now()
-                self._withdraw()
+                self._withdraw(settings.api_patience)
             self._conclude(judgement.verdict, policy, f"{reason}: {judgement.reason}")
             return
+        if not self._passed:
+            self._judge(look, due)
+        if self._passed:
+            self._end_with_the_api()
+
+    def _judge(self, look: Look, due: float) -> None:
+        """Whether the stage has passed, or can't any more. What passed is ended by its triggers alone."""
+        settings = self._settings
         sure = settings.advance == WHEN_SURE and due + SLACK >= settings.warm_up + settings.observe
         if due + SLACK < settings.seconds and not (sure and settings.conditions.criteria):
             return
         short = self._spans.short(look.judgements, due)
         if not short:
-            self._conclude(PASS, "advance", "all criteria held" if settings.conditions.all else "the time is over")
+            self._passed = "all criteria held" if settings.conditions.all else "the time is over"
         elif due + SLACK >= settings.seconds + settings.extend_by:
             self._conclude(self._spans.worst(short), "fail", "; ".join(text for _one, text in short))
+
+    def _end_with_the_api(self) -> None:
+        """Advance once the Kubernetes API answers; until then hold on, for as long as is borne."""
+        problem = self._traffic.api_problem() if self._traffic else ""
+        now = self._clock.monotonic()
+        if self._away_since is not None:
+            self._outcome.api_away = now - self._away_since
+        if not problem:
+            if self._away_since is not None:
+                self._say(f"the Kubernetes API is back after {format_duration(self._outcome.api_away)}: going on")
+            self._conclude(PASS, "advance", self._passed)
+            return
+        patience = self._settings.api_patience
+        if self._away_since is None:
+            self._away_since = now
+            self._say(
+                f"the stage has passed and is held on, for {format_duration(patience)} at most, until the Kubernetes"
+                f" API is back, which its end needs: {problem}"
+            )
+        if self._outcome.api_away >= patience:
+            held = format_duration(self._outcome.api_away)
+            self._conclude(FAIL, "fail", f"{self._passed}, but for {held} (api_patience) it couldn't end: {problem}")
 
     def _conclude(self, verdict: str, decision: str, reason: str) -> None:
         self._outcome.verdict, self._outcome.decision, self._outcome.reason = verdict, decision, reason
@@ -223,17 +282,23 @@ class Hold:
             extended=due > self._settings.seconds + SLACK,
         )
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, patience: float) -> None:
         """All traffic to stable, tried again until the API takes it: nothing else is worth doing meanwhile."""
         if self._traffic is None:
             return
-        for attempt in range(_WITHDRAW_ATTEMPTS):
+        began = self._clock.monotonic()
+        while True:
             try:
                 self._outcome.changed = self._traffic.withdraw()
             except RolloutError as error:
+                hopeless = isinstance(error, (ForbiddenError, InputError, NotFoundError))
+                limit = min(patience, _HOPELESS_PATIENCE) if hopeless else patience
+                if not self._outcome.problem:
+                    self._say(f"TRAFFIC IS NOT BACK ON STABLE YET, trying for {limit:g} s: {error.message}")
                 self._outcome.problem = error.message
-                if attempt < _WITHDRAW_ATTEMPTS - 1:
-                    self._clock.sleep(_WITHDRAW_PAUSE)
+                if self._clock.monotonic() - began + _WITHDRAW_PAUSE > limit:
+                    return
+                self._clock.sleep(_WITHDRAW_PAUSE)
             else:
                 self._outcome.times["weight_zero"] = self._clock.now()
                 self._outcome.withdrawn, self._outcome.problem = True, ""
@@ -264,6 +329,10 @@ class Hold:
     def _tell(self, look: Look) -> None:
         if self._show:
             self._show.look(look)
+
+    def _say(self, text: str) -> None:
+        if self._show:
+            self._show.say(text)
 
     def _wait_until(self, due: float) -> None:
         while (left := self._begin + due - self._clock.monotonic()) > 0:

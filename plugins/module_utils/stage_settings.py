@@ -26,13 +26,14 @@ AT_END, WHEN_SURE = ADVANCE = ("at_end", "when_sure")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a stage is held. All times are in seconds of the wall clock; ``seconds`` from now to the planned end.
+    """How a stage is held. All times are in real seconds; ``seconds`` from now to the planned end.
 
     Criteria that are judged by a value must hold over the last ``observe`` seconds; those judged by all requests of
     the stage must hold at its end. Up to ``extend_by`` seconds are added while they do not. With ``advance``
     "when_sure" the stage ends as soon as all of that holds, and no sooner than after ``warm_up`` and ``observe``.
     A condition without evidence, or with its source down, for ``grace`` seconds sets off its policy; nothing of that,
-    and no criterion, counts during ``warm_up``. Triggers always do.
+    and no criterion, counts during ``warm_up``. Triggers always do. For ``api_patience`` seconds a Kubernetes API that
+    is away is borne, where the stage is to end or traffic is to be taken back.
     """
 
     seconds: float
@@ -42,6 +43,7 @@ class Settings:
     extend_by: float = 0.0
     warm_up: float = 0.0
     grace: float = 60.0
+    api_patience: float = 300.0
     on_no_evidence: str = "hold"
     on_source_down: str = "hold"
     on_interrupt: str = "roll_back"
@@ -52,7 +54,7 @@ class Settings:
         """Raises InputError for times that can't work together."""
         if self.interval <= 0:
             raise InputError(f"interval: {self.interval:g} must be more than 0 seconds.")
-        for option in ("observe", "extend_by", "warm_up", "grace"):
+        for option in ("observe", "extend_by", "warm_up", "grace", "api_patience"):
             if getattr(self, option) < 0:
                 raise InputError(f"{option}: {getattr(self, option):g} is negative.")
         longest = max([0.0, *(self.asked(one) for one in self.conditions.criteria)])

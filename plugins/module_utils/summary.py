@@ -50,7 +50,7 @@ def summarise(journal: Json, notes: t.Iterable[str] = (), where: str = "") -> Su
     )
     outcome = _outcome(journal, stages)
     extra = [*notes, *([f"Record: {where}"] if where else [])]
-    lines = [title, "", *_table(stages), "", *(_clipped(line) for line in extra), *textwrap.wrap(outcome, WIDTH)]
+    lines = [title, "", *table(stages), "", *(clipped(line) for line in extra), *textwrap.wrap(outcome, WIDTH)]
     return Summary(lines, stages, outcome, journal.get("state") == DONE)
 
 
@@ -158,14 +158,14 @@ def _number(value: t.Any) -> float | None:
 # ---- as text -------------------------------------------------------------------------------------------------------
 
 
-def _table(stages: list[dict[str, t.Any]]) -> list[str]:
+def table(stages: list[dict[str, t.Any]]) -> list[str]:
     """Aligned columns; the share's interval, then the ends of long names, give way where it would be too wide."""
     rows: list[str] = []
     for interval, name_width in ((True, _NAME_WIDTH), (False, _NAME_WIDTH), (False, 12), (False, 6)):
         rows = _aligned([_HEADINGS, *(_cells(stage, interval, name_width) for stage in stages)])
         if max(map(len, rows)) <= WIDTH:
             break
-    return [_clipped(row) for row in rows]
+    return [clipped(row) for row in rows]
 
 
 def _cells(stage: Json, interval: bool, name_width: int) -> tuple[str, ...]:
@@ -219,7 +219,8 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _clipped(line: str) -> str:
+def clipped(line: str) -> str:
+    """``line`` in at most :data:`WIDTH` columns."""
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
 

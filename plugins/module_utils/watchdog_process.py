@@ -125,9 +125,13 @@ def _check(watch: Watch) -> None:
 
 
 def _holder(watch: Watch) -> dict[str, t.Any] | None:
-    """Who holds the lock: {watchdog, main, fingerprint}; None when nobody does."""
+    return holder_of(watch.lock)
+
+
+def holder_of(lock: Path) -> dict[str, t.Any] | None:
+    """Who holds the lock: {watchdog, main, fingerprint, release_id}; None when nobody does."""
     try:
-        with watch.lock.open() as file:
+        with lock.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -113,6 +113,14 @@ options:
       - How many finished releases are kept aside.
     type: int
     default: 10
+  api_patience:
+    description:
+      - For how many seconds O(action=begin), O(action=end), O(action=record) and O(action=close) are tried again while
+        the Kubernetes API is away. That it was away is a warning.
+      - What was written although its answer got lost isn't written twice.
+    type: float
+    default: 120
+    version_added: 0.3.0
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
   - claude_enhancer.rollout.attributes
@@ -253,6 +261,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal as record
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import JournalError, run
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.home_namespace import home_namespace
@@ -262,6 +271,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
     default_author,
     find_application,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.patience import Patience
 
 SPEC = ArgumentSpec(
     {
@@ -289,6 +299,7 @@ SPEC = ArgumentSpec(
         "who": {"type": "str"},
         "controller": {"type": "str"},
         "keep": {"type": "int", "default": 10},
+        "api_patience": {"type": "float", "default": 120.0},
     },
     required_if=(
         ("action", "open", ("application", "release_id", "versions")),
@@ -347,12 +358,30 @@ def _read(store: JournalStore, release_id: str | None) -> dict[str, t.Any]:
 
 def _write(module: AnsibleModule, store: JournalStore) -> Written:
     options = module.params
-    stage, release_id = options["stage"], options["release_id"]
     data = _clean(module, "data")
-    action = options["action"]
-    if action == "open":
+    if options["action"] == "open":
+        # A release that can't be opened is told at once.
         plan, snapshot = _clean(module, "plan"), _clean(module, "snapshot")
-        return store.open(release_id, options["versions"], plan, snapshot, keep=options["keep"])
+        return store.open(options["release_id"], options["versions"], plan, snapshot, keep=options["keep"])
+    patience = Patience(SystemClock(), options["api_patience"])
+    began = record.iso(store.clock.now())
+    tried: list[bool] = []
+
+    def attempt() -> Written:
+        # The answer to an earlier try may have got lost on its way back.
+        done = _written_since(store, options, began) if tried else None
+        tried.append(True)
+        return done or _change(options, store, data)
+
+    written = patience.get(attempt)
+    if patience.waited:
+        module.warn(f"the Kubernetes API was away for {patience.waited:.0f} s; the journal was written after that")
+    return written
+
+
+def _change(options: dict[str, t.Any], store: JournalStore, data: dict[str, t.Any]) -> Written:
+    stage, release_id = options["stage"], options["release_id"]
+    action = options["action"]
     if action == "begin":
         return store.begin(stage, data, release_id)
     if action == "end":
@@ -360,6 +389,21 @@ def _write(module: AnsibleModule, store: JournalStore) -> Written:
     if action == "record":
         return store.record(options["what"], stage, data, release_id)
     return store.close(options["state"], data, release_id)
+
+
+def _written_since(store: JournalStore, options: dict[str, t.Any], began: str) -> Written | None:
+    """The journal with the event that was to be written since ``began``; None where it isn't there."""
+    kinds = {"begin": "stage_begun", "end": "stage_ended", "close": "state_changed", "record": options["what"]}
+    stage = None if options["action"] == "close" else options["stage"]
+    wanted = (kinds[options["action"]], stage, store.author.who, store.author.host)
+    found = store.read()
+    if found is None:
+        return None
+    for number, event in enumerate(found.events):
+        if event["time"] >= began and (event["what"], event["stage"], event["who"], event["host"]) == wanted:
+            before = record.Journal(found.header, found.events[:number])
+            return Written(before, found, {"ended": False, "resumed": False})
+    return None
 
 
 def _clean(module: AnsibleModule, option: str) -> dict[str, t.Any]:

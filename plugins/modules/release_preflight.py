@@ -15,6 +15,12 @@ description:
   - Fails with everything that is in the way at once, one sentence each, which names the variable of the inventory, its
     value and the way out. What makes several checks fail, such as an API server that is away, is told once.
   - Refuses while a rollback has not been finished, or a release of other versions is in progress.
+  - Where a release is in progress, proves that the world is as its journal says before it is taken up. The weight, what
+    the entry Service selects, and the Deployments that must stand are looked at, and looked at again for ten seconds
+    where they differ. What the stage that was interrupted left half done is printed, and no obstacle; everything else
+    that differs was done by somebody else, and is a problem, with what it means and the ways out.
+  - Where none is, the candidate must have no weight and the entry Service must select stable. A release whose journal
+    was deleted is so not taken for a new one.
   - Changes nothing. The patches of C(release_canary_drain) are sent as a server-side dry run.
   - Returns the timeline of the release, and the state to return to.
 author:
@@ -25,6 +31,17 @@ options:
       - The variables of the release by their names in the inventory, from C(release_application) to C(release_stages).
     type: dict
     required: true
+  resume:
+    description:
+      - What becomes of a release in progress. V(resume) takes it up. V(restart) and V(rollback) have it taken back
+        first, which RV(resume) tells; then nothing that this would change is looked at, and for V(rollback) nothing but
+        the journal.
+      - Without a release in progress V(resume) and V(restart) are the same, and V(rollback) says that there is nothing
+        to do.
+      - Another value is told together with all other problems.
+    type: str
+    default: resume
+    version_added: 0.3.0
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
   - claude_enhancer.rollout.attributes
@@ -106,6 +123,35 @@ snapshot:
       description: The objects that the clean-up of the canary will change.
       type: list
       elements: dict
+resume:
+  description: What becomes of a release in progress.
+  returned: success
+  type: dict
+  contains:
+    asked:
+      description: The value of O(resume).
+      type: str
+    goes_on:
+      description: Whether the release in progress is taken up.
+      type: bool
+    take_back:
+      description: Whether it is to be taken back first.
+      type: bool
+    ends:
+      description: Whether the run is to end after that.
+      type: bool
+    reason:
+      description: Why it is taken back, for the journal.
+      type: str
+    notice:
+      description: What is to be said where O(resume) has nothing to do.
+      type: str
+notices:
+  description:
+    - What was printed, such as at which stage a release goes on and what was left half done in it.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Everything that is in the way, one sentence each.
   returned: failure

@@ -102,6 +102,15 @@ options:
         set in.
     type: float
     default: 60.0
+  api_patience:
+    description:
+      - Seconds for which a Kubernetes API that is away is borne. Holding a stage doesn't need it. Where it is away when
+        the stage has passed, the stage is held on, its triggers on guard, until it is back; after that time the stage
+        fails.
+      - As long is tried to take traffic back when a trigger fires. Both are said when they begin.
+    type: float
+    default: 300.0
+    version_added: 0.3.0
   on_no_evidence:
     description:
       - What to do when a criterion or trigger lacks evidence for O(grace) seconds.
@@ -148,6 +157,8 @@ options:
         type: float
         default: 1.0
 notes:
+  - A stage lasts as long as the machine's monotonic clock says. A wall clock that is set meanwhile, forward or back,
+    ends none early and holds none longer.
   - Runs on the control node. The C(environment) of a task does not reach it, so give the connection as options.
 seealso:
   - module: claude_enhancer.rollout.metric_gate
@@ -263,6 +274,10 @@ planned_end:
   type: float
 extended:
   description: Seconds held beyond the planned end.
+  returned: when the stage was looked at
+  type: float
+api_away:
+  description: For how many seconds the stage had passed and could not end, since the Kubernetes API was away.
   returned: when the stage was looked at
   type: float
 error:

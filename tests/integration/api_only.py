@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref, config_map
@@ -64,6 +65,17 @@ def api(home: Path, block: int) -> Iterator[Cluster]:
         except subprocess.TimeoutExpired:
             server.kill()
         log.close()
+
+
+@contextlib.contextmanager
+def away(home: Path) -> Iterator[None]:
+    """The API of ``api`` in that folder gives no answer until the block ends; what it holds is kept."""
+    (server,) = [child for child in psutil.Process().children() if str(home) in child.cmdline()]
+    server.suspend()
+    try:
+        yield
+    finally:
+        server.resume()
 
 
 def _wait_for(world: World, server: subprocess.Popen[bytes]) -> Cluster:

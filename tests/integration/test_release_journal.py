@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import ssl
 import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, config_map
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
 from rehearsal.world import NAMESPACE
-from tests.integration.api_only import PROGRAM, api, environment, forget_releases, results, write_playbook
+from tests.integration.api_only import PROGRAM, api, away, environment, forget_releases, results, write_playbook
+from tests.unit.plugins.web_server import Reply, Request, serve
 
 BLOCK = 76
 APPLICATION = "claude-enhancer"
@@ -178,3 +186,75 @@ def check_all_there(store: JournalStore, wanted: set[tuple[str, str]]) -> None:
     assert journal is not None
     assert [event["seq"] for event in journal.events] == list(range(1, len(wanted) + 2))
     assert {(event["who"], str(event["data"]["n"])) for event in journal.events[1:]} == wanted
+
+
+def test_a_write_bears_with_an_api_that_is_away_and_says_so(kubeconfig: Path, cluster: Cluster, tmp_path: Path) -> None:
+    JournalStore(cluster, NAMESPACE, APPLICATION).open("5.1-a", VERSIONS, PLAN, {})
+    (tmp_path / "play").mkdir()
+
+    def write(**options: Any) -> dict[str, Any]:
+        begin = task("begin", stage="canary", api_timeout=0.5, **options)
+        (answer,) = results(tmp_path / "play", kubeconfig, [begin])
+        return answer
+
+    with ThreadPoolExecutor(1) as pool:
+        with away(kubeconfig.parent):
+            refused = write(api_patience=0)
+            late = write(api_patience=2)
+            patient = pool.submit(write, api_patience=60)
+            time.sleep(4)
+            assert not patient.done()
+        done = patient.result()
+    assert (refused["failed"], refused["error"]) == (True, "unreachable")
+    assert "(api_patience)" not in refused["msg"]
+    assert late["msg"].endswith("s (api_patience)")
+    assert (done["failed"], done["stage"]) == (False, "canary")
+    assert any("the Kubernetes API was away for" in warning for warning in done["warnings"])
+
+
+def test_what_was_written_is_not_written_again_where_its_answer_got_lost(
+    kubeconfig: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    store = JournalStore(cluster, NAMESPACE, APPLICATION)
+    store.open("5.1-a", VERSIONS, PLAN, {})
+    store.begin("canary")
+    with losing_answers(kubeconfig, tmp_path) as cut:
+        ended, noted = results(
+            tmp_path,
+            cut,
+            [task("end", stage="canary", data={"verdict": "pass"}), task("record", what="note", data={"n": 1})],
+        )
+    journal = store.read()
+    assert journal is not None
+    assert (ended["failed"], ended["changed"], ended["ended_stages"]) == (False, True, ["canary"])
+    assert (noted["failed"], noted["changed"]) == (False, True)
+    assert [event["what"] for event in journal.events] == ["opened", "stage_begun", "stage_ended", "note"]
+
+
+@contextlib.contextmanager
+def losing_answers(kubeconfig: Path, folder: Path) -> Iterator[Path]:
+    """The kubeconfig of an API that does each write, and of which no answer to one arrives."""
+    entry = yaml.safe_load(kubeconfig.read_text())
+    user, server = entry["users"][0]["user"], entry["clusters"][0]["cluster"]
+    context = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
+    pair = folder / "pair.pem"
+    pair.write_bytes(b"".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key")))
+    context.load_cert_chain(pair)
+
+    def answer(request: Request) -> Reply:
+        headers = {name: request.headers[name] for name in ("accept", "content-type") if name in request.headers}
+        url = server["server"] + request.path
+        asked = urllib.request.Request(url, request.body or None, headers, method=request.method)
+        try:
+            with urllib.request.urlopen(asked, context=context, timeout=20) as reply:
+                found = Reply(reply.status, reply.read())
+        except urllib.error.HTTPError as error:
+            return Reply(error.code, error.read())
+        return found if request.method == "GET" else Reply(None)
+
+    with serve(answer) as url:
+        entry["clusters"][0]["cluster"] = {"server": url}
+        entry["users"][0]["user"] = {}
+        path = folder / "kubeconfig"
+        path.write_text(yaml.safe_dump(entry))
+        yield path

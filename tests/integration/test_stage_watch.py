@@ -19,7 +19,16 @@ import pytest
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider, set_weight
-from tests.integration.api_only import PROGRAM, TRAFFIC, api, candidate_weight, environment, results, write_playbook
+from tests.integration.api_only import (
+    PROGRAM,
+    TRAFFIC,
+    api,
+    away,
+    candidate_weight,
+    environment,
+    results,
+    write_playbook,
+)
 from tests.integration.measured import METRICS, Application, prometheus
 
 BLOCK = 72
@@ -190,6 +199,44 @@ def test_an_interrupted_hold_may_leave_the_weight(url: str, home: Path, cluster:
         psutil.wait_procs(workers, timeout=5)
     assert candidate_weight(cluster) == 5
     assert "the weight was left as it is" in output.read_text()
+
+
+def test_a_stage_is_held_on_while_the_api_is_away_and_ends_when_it_is_back(
+    url: str, home: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    task = watch(url, seconds=3, api_timeout=0.5, api_patience=30)
+    with holding(tmp_path, home / "kubeconfig", task) as (process, output):
+        with away(home):
+            until_said("the stage has passed and is held on, for 0:30 at most", output)
+            time.sleep(1)
+        assert process.wait(20) == 0, output.read_text()
+    said = output.read_text()
+    assert "didn't answer within 0.5 s (api_timeout)" in said
+    assert re.search(r"the Kubernetes API is back after 0:0\d: going on", said)
+    assert candidate_weight(cluster) == 5
+
+
+def test_traffic_goes_back_as_soon_as_the_api_does(
+    url: str, application: Application, home: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    task = watch(url, seconds=60, api_timeout=0.5, api_patience=30)
+    with holding(tmp_path, home / "kubeconfig", task) as (process, output):
+        try:
+            with away(home):
+                application.fail(0.3)
+                until_said("TRAFFIC IS NOT BACK ON STABLE YET, trying for 30 s", output)
+            assert process.wait(20) == 2, output.read_text()
+        finally:
+            application.fail(0.0)
+    assert candidate_weight(cluster) == 0
+    assert "all traffic is back on stable" in output.read_text()
+
+
+def until_said(words: str, output: Path) -> None:
+    deadline = time.monotonic() + 20
+    while words not in output.read_text():
+        assert time.monotonic() < deadline, output.read_text()
+        time.sleep(0.05)
 
 
 def test_a_terminal_sees_colours_and_a_bar(url: str, home: Path, cluster: Cluster, tmp_path: Path) -> None:

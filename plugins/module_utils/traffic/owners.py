@@ -53,6 +53,17 @@ def owner_findings(state: TrafficState) -> list[str]:
     ]
 
 
+def last_writer(raw: t.Mapping[str, t.Any], fields: t.Iterable[FieldPath]) -> str:
+    """Who wrote any of ``fields`` of the object last, and when; empty where that is this collection or isn't told."""
+    entries = (raw.get("metadata") or {}).get("managedFields") or []
+    held = [entry for entry in entries if any(_holds(entry.get("fieldsV1") or {}, path) for path in fields)]
+    newest = max(held, key=lambda entry: str(entry.get("time") or ""), default=None)
+    if newest is None or newest.get("manager") == OURS:
+        return ""
+    at = f" at {newest['time']}" if newest.get("time") else ""
+    return f"{newest.get('manager')}{at}"
+
+
 def _comes_back(entry: t.Mapping[str, t.Any]) -> bool:
     manager = str(entry.get("manager", ""))
     if manager == OURS:

@@ -56,9 +56,9 @@ PLAYBOOK = f"""
 """
 
 
-def play(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def play(folder: Path, *options: str, written: str = PLAYBOOK) -> subprocess.CompletedProcess[str]:
     path = folder / "play.yml"
-    path.write_text(PLAYBOOK)
+    path.write_text(written)
     env = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build" / "collections"),
@@ -134,3 +134,26 @@ def test_more_is_shown_when_asked_for(tmp_path: Path) -> None:
     assert "NOW  ok       Lay the release on the clock" in lines
     assert "NOW  skipped  Pass over" in lines
     assert "NOW  ok       Go through (1)" in lines
+
+
+def test_plays_after_the_end_of_a_release_have_no_heading(tmp_path: Path) -> None:
+    over = """
+- name: Take back
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Have no stage follow
+      ansible.builtin.set_fact:
+        release_ends_here: true
+- name: Not reached
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Pass over
+      ansible.builtin.command: "true"
+      when: not (release_ends_here | default(false))
+"""
+    done = play(tmp_path, written=over)
+    assert done.returncode == 0, done.stderr
+    assert "Take back" in done.stdout
+    assert "Not reached" not in done.stdout

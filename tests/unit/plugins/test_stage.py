@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import FakeClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    ForbiddenError,
     InputError,
     QueryError,
     UnreachableError,
@@ -45,6 +46,8 @@ class World:
         self.events: list[tuple[float, str]] = []
         self.looks: list[Look] = []
         self.ticks = 0
+        self.said: list[str] = []
+        self.away: tuple[float, float] = (0.0, 0.0)
         self.stands = 5
         self.refusals = 0
         self.sticks = True
@@ -78,6 +81,13 @@ class World:
     def weight(self) -> int:
         self.note("read back")
         return self.stands
+
+    def api_problem(self) -> str:
+        begins, ends = self.away
+        return "no answer" if begins <= self.clock.monotonic() < ends else ""
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def look(self, look: Look) -> None:
         self.note("look")
@@ -180,10 +190,87 @@ def test_traffic_is_withdrawn_again_until_the_api_takes_it() -> None:
 
 def test_an_api_that_stays_silent_is_told_not_hidden() -> None:
     world = World(always(BAD))
-    world.refusals = 1000
-    outcome = hold(world)
+    world.refusals = 10_000
+    outcome = hold(world, api_patience=40)
     assert (outcome.decision, outcome.withdrawn, outcome.problem) == ("roll_back", False, "no answer")
     assert "weight_zero" not in outcome.times
+    assert world.times("withdraw")[-1] == 40
+    assert world.said == ["TRAFFIC IS NOT BACK ON STABLE YET, trying for 40 s: no answer"]
+
+
+def test_an_api_that_is_away_for_a_minute_while_a_trigger_fires_costs_a_minute() -> None:
+    world = World(always(BAD))
+    world.refusals = 240
+    outcome = hold(world)
+    assert (outcome.withdrawn, outcome.problem, world.times("withdraw")[-1]) == (True, "", 60)
+
+
+def test_what_waiting_will_not_mend_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(always(BAD))
+
+    def forbidden() -> bool:
+        world.note("withdraw")
+        raise ForbiddenError("not allowed", status=403)
+
+    monkeypatch.setattr(world, "withdraw", forbidden)
+    assert hold(world).problem == "not allowed"
+    assert world.times("withdraw")[-1] == 5
+
+
+# ---- the Kubernetes API away, and clocks that jump
+
+
+def test_an_api_that_is_away_in_the_middle_of_a_stage_is_not_missed() -> None:
+    world = World(always(GOOD))
+    world.away = (5, 55)
+    outcome = hold(world)
+    assert (outcome.decision, outcome.api_away, world.said, world.clock.monotonic()) == ("advance", 0, [], 60)
+
+
+def test_a_stage_is_held_on_until_the_api_that_its_end_needs_is_back() -> None:
+    world = World(always(GOOD))
+    world.away = (30, 95)
+    outcome = hold(world)
+    assert (outcome.verdict, outcome.decision, outcome.reason) == ("pass", "advance", "all criteria held")
+    assert (world.clock.monotonic(), outcome.api_away, outcome.extended) == (100, 40, 40)
+    assert world.times("measure")[:-1] == list(range(0, 101, 10)), "it was looked at all along"
+    held, back = world.said
+    assert "held on, for 5:00 at most, until the Kubernetes API is back, which its end needs: no answer" in held
+    assert back == "the Kubernetes API is back after 0:40: going on"
+
+
+def test_while_it_is_held_on_its_triggers_are_on_guard_and_its_criteria_have_passed() -> None:
+    world = World(until(75, GOOD, BAD))
+    world.away = (30, 500)
+    outcome = hold(world)
+    assert (outcome.decision, world.times("withdraw")) == ("roll_back", [80])
+    poor = World(until(75, GOOD, POOR))
+    poor.away = (30, 95)
+    assert hold(poor).decision == "advance"
+
+
+def test_an_api_that_stays_away_ends_the_stage_when_it_was_said_to() -> None:
+    world = World(always(GOOD))
+    world.away = (30, 10_000)
+    outcome = hold(world, api_patience=45)
+    assert (outcome.verdict, outcome.decision, world.clock.monotonic()) == ("fail", "fail", 110)
+    assert outcome.reason == "all criteria held, but for 0:50 (api_patience) it couldn't end: no answer"
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+@pytest.mark.parametrize("at", [1.0, 30.0, 59.0])
+def test_a_wall_clock_that_is_set_by_an_hour_changes_no_stage(jump: float, at: float) -> None:
+    class SetClock(FakeClock):
+        def now(self) -> float:
+            return super().now() + (jump if self.monotonic() >= at else 0.0)
+
+    world = World(always(GOOD))
+    world.clock = SetClock()
+    outcome = hold(world, observe=20, grace=20, on_no_evidence="roll_back", on_source_down="roll_back")
+    assert (outcome.decision, world.clock.monotonic(), outcome.looks, outcome.extended) == ("advance", 60, 7, 0)
+    late = World(until(35, GOOD, BAD))
+    late.clock = SetClock()
+    assert (hold(late).decision, late.times("withdraw")) == ("roll_back", [40])
 
 
 def test_a_weight_that_does_not_stay_is_told() -> None:
@@ -337,6 +424,7 @@ def test_history_is_bounded_and_spans_the_whole_time() -> None:
     [
         ({"interval": 0}, "interval: 0 must be more than 0 seconds."),
         ({"grace": -1}, "grace: -1 is negative."),
+        ({"api_patience": -1}, "api_patience: -1 is negative."),
         ({"observe": 61}, "observe: criteria must hold for 61 s, and the stage has 60 s for it"),
     ],
 )
