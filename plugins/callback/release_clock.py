@@ -89,7 +89,7 @@ class CallbackModule(DefaultCallback):
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         self._learn_plan(result)
         # Plays that follow have nothing to do, so they have no heading either.
-        self._over = self._over or bool((result.result.get("ansible_facts") or {}).get("release_ends_here"))
+        self._over = self._over or bool((result.result.get("ansible_facts") or {}).get("preflight_ends_here"))
         if isinstance(result.task, TaskInclude):
             return
         self._handle_warnings_and_exception(result)

@@ -28,6 +28,10 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.ba
 
 ALL_TRAFFIC = 100
 WAYS_OUT = "or take the release back with -e release_resume=rollback, or begin anew with -e release_resume=restart"
+WAYS_TO_BEGIN = (
+    "or, if a release lost its journal, take that back with claude_enhancer.rollout.rollback and its inventory, which "
+    "needs none"
+)
 Labels = t.Mapping[str, str]
 
 # Stage of the playbooks → the candidate's Deployment that it brings up, and the variable with its replicas.
@@ -38,6 +42,7 @@ _BRINGS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # What a release can't be taken up with, if it isn't what it was opened with.
 _KEPT = ("release_traffic", "release_stable", "release_candidate", "release_entry_service")
+_STABLE: frozenset[Side] = frozenset({"stable"})
 _VARIABLES: dict[Side, str] = {"stable": "release_stable", "candidate": "release_candidate"}
 
 
@@ -57,7 +62,7 @@ class Expected:
 
     ``entry``: the sides that the entry Service may select, by ``selectors``, which must be its whole selector where
     ``exact``. ``stage`` is the one that was begun and didn't end, ``half_done`` its Deployments that may be less than
-    it is to bring up. ``says`` tells where all this is from.
+    it is to bring up. ``says`` tells where all this is from, ``ways_out`` what there is to do where it isn't so.
     """
 
     weights: frozenset[int] | None
@@ -69,6 +74,7 @@ class Expected:
     stage: str | None = None
     stage_weight: int = 0
     half_done: tuple[Standing, ...] = ()
+    ways_out: str = WAYS_OUT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +130,14 @@ class Difference:
     what: str
     means: str = ""
     by_hand: str = ""
+    ways_out: str = WAYS_OUT
 
     @property
     def sentence(self) -> str:
-        """All of it, with the ways out that there always are."""
+        """All of it."""
         if not self.by_hand:
             return self.what
-        return f"{self.what}: {self.means}; {self.by_hand}, {WAYS_OUT}"
+        return f"{self.what}: {self.means}; {self.by_hand}, {self.ways_out}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +163,7 @@ def expected(journal: Journal) -> Expected:
     """What the world must look like by ``journal``, whatever its state."""
     plan, snapshot = journal.header["plan"], journal.header["snapshot"]
     weights = _weights(plan)
-    traffic = _Traffic(frozenset({int(snapshot.get("weight") or 0)}), frozenset({"stable"}))
+    traffic = _Traffic(frozenset({int(snapshot.get("weight") or 0)}), _STABLE)
     for event in journal.events:
         traffic = _after(traffic, event, weights)
     begun = _unfinished(journal)
@@ -179,11 +186,12 @@ def at_the_start(facts: Json) -> Expected:
     service = facts.get("release_entry_service") or {}
     return Expected(
         weights=frozenset({0}),
-        entry=frozenset({"stable"}),
+        entry=_STABLE,
         selectors={"stable": dict(service.get("stable_selector") or {})},
         deployments=(),
         says="no release is in progress, so it should be",
         exact=False,
+        ways_out=WAYS_TO_BEGIN,
     )
 
 
@@ -209,9 +217,9 @@ def _after(traffic: _Traffic, event: Json, weights: t.Mapping[str, int]) -> _Tra
         now = frozenset({int(data["weight_after"])})
         return dataclasses.replace(traffic, weights=now if back else traffic.weights | now)
     if what == "state_changed" and data.get("state") == ROLLING_BACK:
-        return _Traffic(traffic.weights | {0}, traffic.entry | {"stable"})
+        return _Traffic(traffic.weights | {0}, traffic.entry | _STABLE)
     if what == "state_changed" and data.get("state") == ROLLED_BACK:
-        return _Traffic(frozenset({0}), frozenset({"stable"}))
+        return _Traffic(frozenset({0}), _STABLE)
     return traffic
 
 
@@ -236,7 +244,7 @@ def _is_the_split(plan: Json, service: Json) -> bool:
 
 def _left(journal: Journal, plan: Json, snapshot: Json, weights: t.Mapping[str, int]) -> dict[str, Standing]:
     """Deployment → what the snapshot and the ended stages say of it."""
-    found = {}
+    found: dict[str, Standing] = {}
     stable = (plan.get("release_stable") or {}).get("deployment")
     if stable and snapshot.get("stable_replicas") is not None:
         why = "as before the release, to take all traffic back"
@@ -279,7 +287,8 @@ def _half_done(begun: str | None, plan: Json, left: t.Mapping[str, Standing]) ->
 def compare(must: Expected, seen: Seen) -> Findings:
     """What was seen, held against what must be."""
     differences = [*_of_weight(must, seen.weight), *_of_entry(must, seen.entry), *_of_deployments(must, seen)]
-    return Findings(tuple(differences), tuple(_notices(must, seen)))
+    told = tuple(dataclasses.replace(one, ways_out=must.ways_out) for one in differences)
+    return Findings(told, tuple(_notices(must, seen)))
 
 
 def of_inventory(journal: Journal, facts: Json) -> list[Difference]:

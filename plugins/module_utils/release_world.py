@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import (
@@ -100,7 +101,11 @@ def carries(provider: TrafficProvider, state: TrafficState, weight: int) -> bool
 
 def _entry(cluster: Cluster, namespace: str, name: str) -> SeenService:
     def ask() -> SeenService:
-        found = cluster.get(service(namespace, name))
+        found = cluster.find(service(namespace, name))
+        if found is None:
+            return SeenService(
+                name, problem=f"name: there is no Service {name} in namespace {namespace}; apply it first"
+            )
         return SeenService(name, selector_of(found), last_writer(found, _SELECTOR))
 
     return _asked(ask, lambda problem: SeenService(name, problem=problem))
@@ -117,8 +122,7 @@ def _deployments(cluster: Cluster, namespace: str, names: t.Iterable[str]) -> di
         return SeenDeployment(int(found["spec"].get("replicas", 1)), ready, name in scaled)
 
     return {
-        name: _asked(lambda name=name: ask(name), lambda problem: SeenDeployment(problem=problem))  # type: ignore[misc]
-        for name in names
+        name: _asked(functools.partial(ask, name), lambda problem: SeenDeployment(problem=problem)) for name in names
     }
 
 

@@ -26,6 +26,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.expected_w
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import (
     DONE,
+    ENDED,
     IN_PROGRESS,
     ROLLED_BACK,
     ROLLING_BACK,
@@ -325,10 +326,11 @@ def _lock(controller: Controller, now: float) -> str:
 
 
 def _stages_so_far(journal: Journal) -> list[str]:
-    """The summary's table, of the stages with anything to tell."""
+    """The summary's table, of the stages that users noticed and of the one that hasn't ended."""
     stages = summarise(whole(journal)).stages
-    told = [stage for stage in stages if stage["state"] != "not begun"]
-    return table(told) if told else []
+    told = [stage for stage in stages if stage["weight"] or stage["state"] != ENDED]
+    begun = [stage for stage in told if stage["state"] != "not begun"]
+    return table(begun) if begun else []
 
 
 def _events(journal: Journal, now: float) -> t.Iterator[Line]:

@@ -144,14 +144,14 @@ def test_plays_after_the_end_of_a_release_have_no_heading(tmp_path: Path) -> Non
   tasks:
     - name: Have no stage follow
       ansible.builtin.set_fact:
-        release_ends_here: true
+        preflight_ends_here: true
 - name: Not reached
   hosts: localhost
   gather_facts: false
   tasks:
     - name: Pass over
       ansible.builtin.command: "true"
-      when: not (release_ends_here | default(false))
+      when: not (preflight_ends_here | default(false))
 """
     done = play(tmp_path, written=over)
     assert done.returncode == 0, done.stderr

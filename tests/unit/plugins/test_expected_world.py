@@ -300,6 +300,9 @@ def test_a_new_release_begins_without_weight_and_on_stable() -> None:
         "Service e selects app=claude-enhancer, version=5.1, and no release is in progress, so it should be "
         "app=claude-enhancer, version=5.0",
     ]
+    assert all(
+        one.sentence.endswith("claude_enhancer.rollout.rollback and its inventory, which needs none") for one in found
+    )
 
 
 def test_an_inventory_that_names_other_objects_is_told() -> None:

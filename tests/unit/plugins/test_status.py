@@ -38,7 +38,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.summary im
 
 ME = record.Author("ann", "ops1")
 ZERO = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC).timestamp()
-STAGES = [
+STAGES: list[dict[str, Any]] = [
     {"name": "canary_start", "starts": 0, "minutes": 30, "weight": 5},
     {"name": "canary_expand", "starts": 30, "minutes": 45, "weight": 20},
 ]
