@@ -254,7 +254,7 @@ def _left(journal: Journal, plan: Json, snapshot: Json, weights: t.Mapping[str, 
             found[standing.name] = standing
     if any(weights.get(name) == ALL_TRAFFIC for name in journal.stages):
         # The clean-up of the last stage removes it.
-        found.pop((plan.get("release_candidate") or {}).get("canary_deployment"), None)
+        found.pop(str((plan.get("release_candidate") or {}).get("canary_deployment")), None)
     return found
 
 
@@ -291,7 +291,7 @@ def compare(must: Expected, seen: Seen) -> Findings:
     return Findings(told, tuple(_notices(must, seen)))
 
 
-def of_inventory(journal: Journal, facts: Json) -> list[Difference]:
+def of_inventory(journal: Journal, facts: t.Mapping[str, t.Any]) -> list[Difference]:
     """Variables that name other objects than those with which the release was opened."""
     found = []
     for variable in _KEPT:
@@ -310,7 +310,7 @@ def of_inventory(journal: Journal, facts: Json) -> list[Difference]:
     return found
 
 
-def _only(values: Json, keys: t.Iterable[str]) -> str:
+def _only(values: t.Mapping[str, t.Any], keys: t.Iterable[str]) -> str:
     return ", ".join(f"{key} {values[key]}" if key in values else f"no {key}" for key in keys)
 
 
