@@ -253,8 +253,7 @@ def _weight(must: Expected, seen: Seen) -> t.Iterator[Line]:
     elif must.weights & weight.fits:
         yield _labelled("Weight", f"{said}, as the journal says", GOOD)
     else:
-        by = f", written last by {weight.writer}" if weight.writer else ""
-        yield _labelled("Weight", f"{said}; the journal says {in_percent(must.weights)}{by}", BAD)
+        yield _labelled("Weight", f"{said}; the journal says {in_percent(must.weights)}", BAD)
 
 
 def _entry(must: Expected, seen: Seen) -> t.Iterator[Line]:

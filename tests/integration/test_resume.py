@@ -163,7 +163,8 @@ def test_what_somebody_else_changed_is_refused_in_one_list_and_nothing_is_touche
     before = [cluster.get(ref)["metadata"]["resourceVersion"] for ref in (ENTRY, CANARY)]
     noted = journal(cluster)
     said = problems(run(world, "deploy"))
-    assert len(said) == 3, said
+    # Users that are sent to pods which are gone may be met by the look at the edge too.
+    assert len(said) == 3 or (len(said) == 4 and said.pop().startswith("release_edge: ")), said
     assert said[0].startswith(
         "release_traffic: VirtualService claude-enhancer/claude-enhancer gives the candidate 20 % (written last by "
         "kubectl-edit at 20"
@@ -200,7 +201,8 @@ def test_a_release_whose_journal_was_deleted_is_not_taken_for_a_new_one(
     states["canary_start"].restore()
     cluster.delete(config_map(NAMESPACE, store_of(cluster).name))
     (said,) = problems(run(world, "deploy"))
-    assert "gives the candidate 5 %, and no release is in progress, so it should be 0 %" in said
+    assert "gives the candidate 5 % " in said
+    assert "and no release is in progress, so it should be 0 %: users are on the candidate that no stage has" in said
     assert store_of(cluster).read() is None
 
 
@@ -323,8 +325,13 @@ def test_status_says_what_differs(world: World, cluster: Cluster, states: dict[s
     weight_edited(world, 50)
     done = status(world)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "; the journal says 5 %, written last by kubectl-edit at 20" in done.stdout
-    assert "Differs  VirtualService claude-enhancer/claude-enhancer gives the candidate 50 %" in done.stdout
+    assert (
+        "50 % on the candidate in VirtualService claude-enhancer/claude-enhancer; the journal says 5 %" in done.stdout
+    )
+    differs = " ".join(done.stdout.split("Differs", 1)[1].split())
+    assert differs.startswith(
+        "VirtualService claude-enhancer/claude-enhancer gives the candidate 50 % (written last by kubectl-edit at 20"
+    )
     assert "To go on, once that is put right:" in done.stdout
 
 
