@@ -239,7 +239,9 @@ def losing_answers(kubeconfig: Path, folder: Path) -> Iterator[Path]:
     context = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
 
     def answer(request: Request) -> Reply:
-        headers = {name: request.headers[name] for name in ("accept", "content-type") if name in request.headers}
+        headers: dict[str, str] = {
+            name: request.headers[name] for name in ("accept", "content-type") if name in request.headers
+        }
         headers["authorization"] = f"Bearer {user['token']}"
         url = server["server"] + request.path
         asked = urllib.request.Request(url, request.body or None, headers, method=request.method)
