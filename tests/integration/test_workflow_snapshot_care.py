@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -79,7 +80,7 @@ def test_old_snapshots_go_the_newest_and_the_protected_stay(place: Place) -> Non
     names = [place.take(STATES, release_id=f"r{number}")["name"] for number in range(4)]
     assert len(set(names)) == 4, "four within a second"
     place.sql("UPDATE release_snapshots.snapshots SET taken_at = taken_at - interval '8 days' WHERE release_id <> 'r1'")
-    ask = {"application": APPLICATION, "protect": ["r2"]}
+    ask: dict[str, Any] = {"application": APPLICATION, "protect": ["r2"]}
     assert place.run("prune", check_mode=True, **ask)["pruned"] == [names[0], names[3]]
     assert place.run("prune", **ask)["pruned"] == [names[0], names[3]]
     assert schemas(place, "%backup%") == sorted([names[1], names[2]])
@@ -115,7 +116,7 @@ def test_two_databases_are_compared_row_for_row(server: Server) -> None:
     )
     for place in (blue, green):
         place.sql(copy)
-    ask = {"tables": [STATES, LOG], "other": {"database": green.options()}}
+    ask: dict[str, Any] = {"tables": [STATES, LOG], "other": {"database": green.options()}}
     same = blue.run("compare", **ask)
     assert same["equal"]
     assert [table["rows"] for table in same["tables"].values()] == [100, 100]

@@ -53,7 +53,7 @@ class Answer(t.NamedTuple):
     """Lines of JSON, and the rows that the statement found or touched."""
 
     lines: list[str]
-    count: int
+    touched: int
 
 
 class Database(abc.ABC):
@@ -74,7 +74,7 @@ class Database(abc.ABC):
 
     def run(self, statement: str) -> int:
         """Run one statement that answers no rows; how many it touched."""
-        return self.send(statement).count
+        return self.send(statement).touched
 
     def rows(self, query: str) -> list[Row]:
         """All rows of a query, or of a statement with RETURNING, each as column → JSON value."""

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 
-Value = str | int | bool | dict[str, t.Any] | list[t.Any] | None
+Value: t.TypeAlias = "str | int | bool | dict[str, t.Any] | list[t.Any] | None"
 
 
 def identifier(name: str) -> str:
