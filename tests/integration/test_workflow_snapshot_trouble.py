@@ -112,7 +112,7 @@ def test_a_reader_can_look_and_not_touch(place: Place) -> None:
 def test_rows_hidden_by_a_policy_are_an_error_not_missing(place: Place) -> None:
     place.sql(
         "ALTER TABLE workflow_states ENABLE ROW LEVEL SECURITY;"
-        "CREATE POLICY some ON workflow_states USING (phase < 3);"
+        "CREATE POLICY early ON workflow_states USING (phase < 3);"
         "GRANT SELECT ON workflow_states TO reader"
     )
     place.sql(f"GRANT CREATE ON DATABASE {place.name} TO reader", "postgres")
