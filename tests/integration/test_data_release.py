@@ -156,16 +156,16 @@ def test_without_a_yes_nothing_is_done(world: World) -> None:
 
 def test_where_it_fails_writes_stay_paused_and_it_says_so(world: World) -> None:
     before = rows(world)
-    sql(world, SPOIL + "CREATE RULE lost AS ON INSERT TO workflow_states DO INSTEAD NOTHING")
+    sql(world, SPOIL + "CREATE RULE lost AS ON INSERT TO workflow_phase_log DO INSTEAD NOTHING")
     spoiled = rows(world)
     done = play(world, "restore_data", restore_force=True)
     said = " ".join(done.stdout.split())
     assert done.returncode == 2
-    assert "verification failed: public.workflow_states" in said
+    assert "verification failed: public.workflow_phase_log" in said
     assert "Writes stay paused where they were; people must look" in said
     assert paused(world)
     assert rows(world) == spoiled
-    sql(world, "DROP RULE lost ON workflow_states")
+    sql(world, "DROP RULE lost ON workflow_phase_log")
     again = play(world, "restore_data", restore_force=True)
     assert again.returncode == 0, again.stdout + again.stderr
     assert rows(world) == before
