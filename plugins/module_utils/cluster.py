@@ -119,8 +119,10 @@ _RETRY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 class Cluster:
     """A connection to one Kubernetes API, to be opened once per process.
 
-    ``calls`` counts the requests sent, ``server`` is the API's URL. With ``dry_run`` the API server judges every
-    write and stores none. All methods raise the errors of ``errors.py``; objects are plain dicts.
+    ``calls`` counts the requests sent, ``server`` is the API's URL; ``configuration`` is the official client's, for
+    what isn't a plain request, and ``impersonates`` says whether requests are sent in another's name. With ``dry_run``
+    the API server judges every write and stores none. All methods raise the errors of ``errors.py``; objects are plain
+    dicts.
     """
 
     def __init__(
@@ -132,8 +134,12 @@ class Cluster:
         dry_run: bool = False,
         timeout: float = 10.0,
         sleep: t.Callable[[float], None] = time.sleep,
+        configuration: t.Any = None,
+        impersonates: bool = False,
     ) -> None:
         self.server = server.rstrip("/")
+        self.configuration = configuration
+        self.impersonates = impersonates
         self.calls = 0
         self.dry_run = dry_run
         self.timeout = timeout
@@ -162,7 +168,15 @@ class Cluster:
             return [*impersonation, ("Authorization", token)] if token else impersonation
 
         pool = kubernetes_rest.RESTClientObject(configuration).pool_manager
-        return cls(configuration.host, pool, headers=headers, dry_run=dry_run, timeout=float(seconds))
+        return cls(
+            configuration.host,
+            pool,
+            headers=headers,
+            dry_run=dry_run,
+            timeout=float(seconds),
+            configuration=configuration,
+            impersonates=bool(impersonation),
+        )
 
     def get(self, ref: Ref) -> dict[str, t.Any]:
         return self._call("GET", ref)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.world import World
+from tests.integration.postgres_server import place, server  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 10.0
