@@ -105,7 +105,7 @@ class World:
         if not self._read.sound("release_application"):
             return
         store = JournalStore(self._cluster, self._namespace, str(self._facts["release_application"]))
-        journal = store.read()
+        journal = store.head()
         if journal is not None:
             release_id = self._read.timeline.get("release_id", "a new one")
             refuse_to_open(journal, release_id, versions(self._facts))
