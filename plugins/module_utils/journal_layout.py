@@ -275,7 +275,7 @@ def joined(event: Json, chunks: t.Mapping[str, t.Mapping[str, str]], where: str)
 
 
 def completed(journal: Journal, older: t.Iterable[Json], where: str) -> Journal:
-    """``journal`` with the ``older`` events of its parts. Raises JournalError where a number is missing or there twice."""
+    """``journal`` with the ``older`` events of its parts. Raises JournalError where a number is missing or doubled."""
     events = (*older, *journal.events)
     found, wanted = [event["seq"] for event in events], journal.header["sequence"]
     if found != list(range(1, wanted + 1)):

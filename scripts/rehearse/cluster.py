@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal_layout
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal, whole
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
 from rehearsal.client import KubeClient
