@@ -47,6 +47,7 @@ MAX_RELEASES = 2000
 _SHORT = 200
 _DECIDES = ("state", "verdict", "on_interrupt", "reason", "failure", "why")
 _LONGEST_SLUG = 60
+_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 Data = dict[str, str]
 
@@ -73,7 +74,8 @@ class Layout:
 
 def slug(release_id: str) -> str:
     """The id as Kubernetes takes it in names and labels; told apart by a checksum where that loses something."""
-    plain = re.sub(r"[^a-z0-9.-]+", "-", release_id.lower()).strip("-.")[:_LONGEST_SLUG].strip("-.")
+    plain = re.sub(r"[^a-z0-9]+", lambda found: found[0] if found[0] in ".-" else "-", release_id.lower())
+    plain = plain.strip("-.")[:_LONGEST_SLUG].strip("-.")
     if plain == release_id:
         return plain
     mark = hashlib.sha256(release_id.encode()).hexdigest()[:8]
@@ -94,8 +96,9 @@ def labels(application: str, kind: str, release_id: str = "") -> dict[str, str]:
 def archive_name(application: str, release_id: str) -> str:
     """The name of a finished release's ConfigMap: a DNS name, so in small letters."""
     plain = re.sub(r"[^a-z0-9.-]+", "-", release_id.lower()).strip("-.")
-    taken = re.match(r"(journal|history|snapshot|lock)(-|$)", plain)
-    return exact_archive_name(application, release_id) if taken or not plain else f"{application}-release-{plain}"
+    if re.match(r"(journal|history|snapshot|lock|id)(-|$)", plain) or not _DNS_NAME.fullmatch(plain):
+        return exact_archive_name(application, release_id)
+    return f"{application}-release-{plain}"
 
 
 def exact_archive_name(application: str, release_id: str) -> str:
