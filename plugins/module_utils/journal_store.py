@@ -81,7 +81,7 @@ class JournalStore:
         self.name = f"{application}-release-journal"
         self.where = f"ConfigMap {namespace}/{self.name}"
         self._ref = config_map(namespace, self.name)
-        self._parts: dict[str, tuple[Json, ...]] = {}
+        self._kept: dict[str, t.Mapping[str, str]] = {}
 
     # ---- reading
 
@@ -123,25 +123,27 @@ class JournalStore:
     def completed(self, journal: Journal, where: str = "") -> Journal:
         """``journal`` with all of its events. What doesn't change any more is asked for once."""
         where = where or self.where
-        older = [event for part in journal.parts for event in self._part(part.name)]
+        older = [
+            event
+            for part in journal.parts
+            for event in layout.part_events(self._existing(part.name), self._named(part.name))
+        ]
         whole = layout.completed(journal, older, where)
         names = layout.names_apart(whole.events)
         chunks = {name: self._existing(name) for name in names}
         return record.Journal(whole.header, tuple(layout.joined(event, chunks, where) for event in whole.events))
 
-    def _part(self, name: str) -> tuple[Json, ...]:
-        if name not in self._parts:
-            self._parts[name] = layout.part_events(self._existing(name), self._named(name))
-        return self._parts[name]
-
     def _existing(self, name: str) -> t.Mapping[str, str]:
-        found = self.cluster.find(config_map(self.namespace, name))
-        if found is None:
-            raise JournalError(
-                f"{self._named(name)} is gone, and a part of {self.where} with it; restore it from a backup",
-                object=self._named(name),
-            )
-        return t.cast("t.Mapping[str, str]", found.get("data") or {})
+        """The data of a ConfigMap that never changes. Raises JournalError where it is gone."""
+        if name not in self._kept:
+            found = self.cluster.find(config_map(self.namespace, name))
+            if found is None:
+                raise JournalError(
+                    f"{self._named(name)} is gone, and a part of {self.where} with it; restore it from a backup",
+                    object=self._named(name),
+                )
+            self._kept[name] = found.get("data") or {}
+        return self._kept[name]
 
     def _find(self) -> tuple[Journal | None, Json | None]:
         found = self.cluster.find(self._ref)

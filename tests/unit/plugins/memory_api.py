@@ -102,7 +102,7 @@ class MemoryApi:
     def everything(self) -> dict[str, Object]:
         """Every object by kind, namespace and name."""
         found = {}
-        for key in self.operations.store.keys():
+        for key in self.operations.store.keys():  # noqa: SIM118
             for one in self.operations.store.all(key):
                 item = one.read()
                 found[f"{item['kind']} {one.namespace}/{one.name}"] = item

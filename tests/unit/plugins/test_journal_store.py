@@ -232,22 +232,24 @@ def test_writers_that_interrupt_each_other_and_die_lose_nothing(steps: list[tupl
     ann, bob = store_of(cluster), store_of(cluster, "bob", "ops2")
     ann.open("5.1-a", VERSIONS, PLAN, {})
     said: list[str] = []
-    writes, interrupts = 0, False
+    waiting: list[tuple[str, int]] = []
+    writes = 0
 
     def before_write() -> None:
-        nonlocal writes, interrupts
+        nonlocal writes
         writes += 1
         if writes == dies_at:
             raise KeyboardInterrupt
-        if interrupts:
-            interrupts = False
+        if waiting:
+            named, length = waiting.pop()
             cluster.before_write = lambda: None
-            bob.record("note", data={"n": f"bob {number}", "text": "b" * size})
-            said.append(f"bob {number}")
+            bob.record("note", data={"n": named, "text": "b" * length})
+            said.append(named)
             cluster.before_write = before_write
 
     for number, (size, interrupts) in enumerate(steps):
         cluster.before_write = before_write
+        waiting[:] = [(f"bob {number}", size)] if interrupts else []
         try:
             ann.record("note", data={"n": f"ann {number}", "text": "a" * size})
             said.append(f"ann {number}")
