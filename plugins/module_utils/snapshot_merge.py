@@ -43,7 +43,6 @@ class Change:
 
     path: str
     key: str
-    pattern: str
     before: t.Any
     after: t.Any
     ours: bool
@@ -59,16 +58,13 @@ class Change:
             "release": self.ours,
         }
 
-    def __str__(self) -> str:
-        who = f" by {', '.join(self.by)}" if self.by else ""
-        return f"{self.path} (changed{who})"
-
 
 @dataclasses.dataclass(frozen=True)
 class Merge:
     """``changes`` are all fields that differ, ``kept`` those that stay; ``wanted`` is the object to be written.
 
-    ``lost`` are fields that would have to be restored, and can't since no secret is kept.
+    ``lost`` are fields that would have to be restored, and can't since no secret is kept; ``fixed`` those that nobody
+    can change in an object that is there.
     """
 
     changes: tuple[Change, ...]
@@ -77,28 +73,22 @@ class Merge:
     fixed: tuple[Change, ...]
     wanted: Json
 
-    @property
-    def restored(self) -> tuple[Change, ...]:
-        left = {change.path for change in (*self.kept, *self.lost, *self.fixed)}
-        return tuple(change for change in self.changes if change.path not in left)
-
 
 def merge(
     entry: Entry,
     live: t.Mapping[str, t.Any],
     home: str,
     *,
-    taken: str,
     ours: t.Collection[str] = OURS,
     force: bool = False,
 ) -> Merge:
     """How ``live`` differs from ``entry``, and what it is with the release's own changes (``force``: all) taken back.
 
-    ``taken`` is when the entry was read, ``home`` the namespace of the snapshot.
+    ``home`` is the namespace of the snapshot.
     """
     base = entry.body or {}
     now, _dropped = readable(live, home)
-    walk = _Walk(entry, Writers(live, ours, taken), force)
+    walk = _Walk(entry, Writers(live, ours), force)
     wanted = walk.value(base, now, cleaned(live), _Place())
     return Merge(tuple(walk.changes), tuple(walk.kept), tuple(walk.lost), tuple(walk.fixed), _whole(live, wanted))
 
@@ -182,13 +172,11 @@ def _under(path: str, top: str) -> bool:
 class Writers:
     """What ``metadata.managedFields`` tells of an object. Status and its writers don't matter here."""
 
-    def __init__(self, live: t.Mapping[str, t.Any], ours: t.Collection[str], taken: str) -> None:
+    def __init__(self, live: t.Mapping[str, t.Any], ours: t.Collection[str]) -> None:
         self._live = live
         self._ours = frozenset(ours)
         entries = live["metadata"].get("managedFields") or []
         self._entries = [entry for entry in entries if entry.get("subresource") != "status"]
-        # The API server's times have no fractions.
-        self._taken = taken[:19]
 
     def of(self, place: _Place) -> dict[str, str]:
         """Who wrote a field → the pattern of what they hold: the field itself, or something it is a part of."""
@@ -202,14 +190,8 @@ class Writers:
     def all_ours(self, writers: t.Iterable[str]) -> bool:
         return self._ours.issuperset(writers)
 
-    def since(self) -> tuple[str, ...]:
-        """Who wrote anything since the snapshot, as far as that is known."""
-        late = {str(entry.get("manager")) for entry in self._entries if str(entry.get("time", "~"))[:19] >= self._taken}
-        return tuple(sorted(late))
-
-    def only_ours_since(self) -> bool:
-        late = self.since()
-        return bool(late) and self.all_ours(late)
+    def everyone(self) -> list[str]:
+        return sorted({str(entry.get("manager")) for entry in self._entries})
 
     def made_by_us(self) -> bool:
         """Whether the release, and nobody else, wrote what the object is for."""
@@ -280,17 +262,16 @@ class _Walk:
     def _mapping(self, base: t.Any, now: t.Any, raw: t.Any, place: _Place) -> t.Any:
         before, after = ({} if one is MISSING else one for one in (base, now))
         held = {} if raw is MISSING else raw
+        hidden = {key: value for key, value in held.items() if key not in before and key not in after}
         result = {}
-        for key in [*held, *(key for key in before if key not in held)]:
-            if key not in before and key not in after:
-                result[key] = held[key]  # withheld on both sides
-                continue
+        for key in [*after, *(key for key in before if key not in after)]:
             parts = (one.get(key, MISSING) for one in (before, after, held))
             value = self.value(*parts, place.below(key))
             if value is not MISSING:
                 result[key] = value
-        gone = base is MISSING or now is MISSING
-        return MISSING if gone and not result else result
+        if base is MISSING or now is MISSING:
+            return {**result, **hidden} if result else MISSING
+        return {**result, **hidden}
 
     def _list(self, pairs: t.Iterable[_Pair], raw: t.Any, place: _Place) -> t.Any:
         result = []
@@ -307,24 +288,24 @@ class _Walk:
     def _leaf(self, base: t.Any, now: t.Any, raw: t.Any, place: _Place) -> t.Any:
         writers = self._writers.of(place)
         ours = self._is_ours(place, writers)
-        by = tuple(sorted(writers)) or self._writers.since()
-        change = Change(place.path, place.key, place.pattern, base, now, ours, by)
+        change = Change(place.path, place.key, base, now, ours, tuple(sorted(writers)))
         self.changes.append(change)
-        if any(_under(place.pattern, top) for top in _IMMUTABLE.get(self._entry.ref.kind, ())):
-            self.fixed.append(change)
-            return raw
         if not ours and not self._force:
-            self.kept.append(change)
-            return raw
-        if base is not MISSING and any(_under(path, place.before) for path in self._entry.withheld):
-            self.lost.append(change)
-            return raw
-        return copy.deepcopy(base)
+            left = self.kept
+        elif any(_under(place.pattern, top) for top in _IMMUTABLE.get(self._entry.ref.kind, ())):
+            left = self.fixed
+        elif any(_under(path, place.before) for path in self._entry.withheld):
+            left = self.lost
+        else:
+            return MISSING if base is MISSING else copy.deepcopy(base)
+        left.append(change)
+        return raw
 
     def _is_ours(self, place: _Place, writers: t.Mapping[str, str]) -> bool:
         known = self._entry.changes
         if known is None:
-            return self._writers.all_ours(writers) if writers else self._writers.only_ours_since()
+            # A field that is gone has no writer: whoever took it away may have left no trace.
+            return bool(writers) and self._writers.all_ours(writers)
         for top in known:
             if _under(place.pattern, top):
                 # Of a part of something that is held as a whole, nobody knows who wrote it last.

@@ -181,7 +181,6 @@ class Restorer:
             whole,
             live,
             self._snapshot.namespace,
-            taken=self._snapshot.taken,
             ours=self._options.ours,
             force=self._options.force,
         )
@@ -286,9 +285,9 @@ class Restorer:
 
     def _remove(self, seen: Comparison, outcome: Outcome) -> None:
         name, live = str(seen.entry.ref), t.cast(Json, seen.live)
-        writers = Writers(live, self._options.ours, self._snapshot.taken)
+        writers = Writers(live, self._options.ours)
         if not self._options.force and not writers.made_by_us():
-            outcome.kept.append({"object": name, "field": "", "was": None, "is": "there", "by": list(writers.since())})
+            outcome.kept.append({"object": name, "field": "", "was": None, "is": "there", "by": writers.everyone()})
         elif self._options.remove_new:
             try:
                 self._cluster.delete(seen.entry.ref)

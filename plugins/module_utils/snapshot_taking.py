@@ -38,6 +38,7 @@ class Taking:
         self._salt = base64.b64encode(os.urandom(16)).decode()
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
         self._entries: dict[Ref, Entry] = {}
+        self._used: list[Wanted] = []
         self.warnings: list[str] = []
 
     def take(self, facts: Facts, objects: t.Sequence[Named], selectors: t.Sequence[Named]) -> tuple[Entry, ...]:
@@ -54,6 +55,9 @@ class Taking:
             self._keep_autoscalers([one.ref for one in wanted if one.ref.kind == "Deployment"])
         for selector in selectors:
             self._keep_selected(selector)
+        # Last, since what the release itself publishes is also used by its pods.
+        for one in together(self._used):
+            self._keep(one)
         return tuple(self._entries[ref] for ref in sorted(self._entries, key=lambda ref: (ref.kind, str(ref))))
 
     def snapshot(
@@ -73,8 +77,7 @@ class Taking:
         item = found or self._cluster.find(ref)
         self._entries[ref] = entry_of(ref, item, wanted.changes, self._namespace, self._salt)
         if item is not None:
-            for used in together(used_by(item, ref.namespace)):
-                self._keep(used)
+            self._used += used_by(item, ref.namespace)
 
     def _secret(self, ref: Ref) -> Entry:
         try:

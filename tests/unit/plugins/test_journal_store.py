@@ -205,7 +205,7 @@ def test_any_events_read_back_the_same_whatever_their_sizes(sizes: list[int]) ->
     head = store.head()
     assert head is not None
     assert (head.header, record.standing(head)) == (journal.header, record.standing(journal))
-    assert head.events == journal.events[-len(head.events) :] or "apart" in str(head.events)
+    assert [event["seq"] for event in head.events] == list(range(len(sizes) + 4))[-len(head.events) :]
     for item in cluster.objects.values():
         assert item["metadata"]["annotations"][layout.SCHEMA_ANNOTATION] == record.SCHEMA
 
