@@ -283,7 +283,6 @@ def test_a_config_map_of_the_snapshots_own_namespace_is_kept_to_the_letter() -> 
         entry_of(config_map("shop", "c"), item, None, "shop", ""),
         {**item, "data": {"password": "new"}},
         "shop",
-        taken=TAKEN,
     )
     assert "s3cret" not in json.dumps([change.as_dict() for change in shown.changes])
 

@@ -82,23 +82,14 @@ def test_whatever_is_edited_by_whom_the_releases_part_comes_back_and_theirs_stay
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The API's time as its only entry; the snapshots of these tests are taken at 2027-01-15T08:00."""
-    moment = ["2027-01-15T07:00:00Z"]
-    monkeypatch.setattr("rehearsal.cluster.operations.now", lambda: moment[0])
-    return moment
-
-
-@pytest.fixture
-def shop(clock: list[str]) -> MemoryApi:
+def shop() -> MemoryApi:
     return a_shop()
 
 
 @pytest.fixture
-def found(shop: MemoryApi, clock: list[str]) -> InCluster:
+def found(shop: MemoryApi) -> InCluster:
     taken, warnings = take(shop)
     assert warnings == []
-    clock[0] = "2027-01-15T09:00:00Z"
     return taken
 
 
@@ -429,7 +420,7 @@ def test_what_differs_is_told_without_changing_anything(shop: MemoryApi, found: 
     ]
 
 
-def test_a_snapshot_that_lost_a_part_says_so(shop: MemoryApi, clock: list[str]) -> None:
+def test_a_snapshot_that_lost_a_part_says_so(shop: MemoryApi) -> None:
     shop.by("kubectl").patch(CONFIG, {"data": {"noise": "n" * 300_000}})
     taken, _warnings = take(shop)
     shop.delete(config_map(SHOP, f"{taken.snapshot.name}-part-1"))
