@@ -313,8 +313,10 @@ class JournalStore:
         """Keep ``journal`` aside and list it."""
         name = self._keep_aside(journal)
         entries, found = self._history()
-        if journal.release_id not in [entry["release_id"] for entry in entries.values()]:
+        listed = journal.release_id in [entry["release_id"] for entry in entries.values()]
+        if not listed:
             entries[max(entries, default=0) + 1] = layout.history_entry(journal, name)
+        if not listed or found is None:
             self._write_history(entries, found)
 
     def _write_history(self, entries: dict[int, Json], found: Json | None) -> None:

@@ -19,7 +19,13 @@ import re
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import without_secrets
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import Entry, Json, cleaned, readable
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import (
+    Entry,
+    Json,
+    canonical,
+    cleaned,
+    readable,
+)
 
 OURS = ("claude-enhancer-rollout", "OpenAPI-Generator")
 """Field managers of what the release writes: this collection's modules, and those of kubernetes.core."""
@@ -35,6 +41,11 @@ _IMMUTABLE = {
     "StatefulSet": ("spec.selector", "spec.serviceName", "spec.volumeClaimTemplates"),
 }
 _LONGEST = 200
+
+Item = tuple["int | None", "int | None", str]
+"""An item of a list: its index now and before, None where it isn't there, and what it is called."""
+Steps = tuple["str | Item", ...]
+Node = t.Mapping[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +134,7 @@ def merge_patch(now: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> Js
             below = merge_patch(before, value)
             if below:
                 patch[key] = below
-        elif key not in now or before != value:
+        elif key not in now or not _same(before, value):
             patch[key] = value
     return patch
 
@@ -133,11 +144,11 @@ def merge_patch(now: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> Js
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A field: ``steps`` are keys, and items of lists as (index now, index before); None where it isn't there."""
+    """A field by the ``steps`` that lead to it."""
 
-    steps: tuple[str | tuple[int | None, int | None, str], ...] = ()
+    steps: Steps = ()
 
-    def below(self, step: str | tuple[int | None, int | None, str]) -> _Place:
+    def below(self, step: str | Item) -> _Place:
         return _Place((*self.steps, step))
 
     @property
@@ -182,10 +193,16 @@ class Writers:
         """Who wrote a field → the pattern of what they hold: the field itself, or something it is a part of."""
         found: dict[str, str] = {}
         for entry in self._entries:
-            steps = _held(entry.get("fieldsV1") or {}, self._live, place)
-            if steps is not None:
-                found[str(entry.get("manager"))] = _Place(place.steps[:steps]).pattern
+            node, steps = _held(entry.get("fieldsV1") or {}, self._live, place.steps)
+            if node is None or (steps < len(place.steps) and not self._is_whole(place.steps[:steps])):
+                continue
+            found[str(entry.get("manager"))] = _Place(place.steps[:steps]).pattern
         return found
+
+    def _is_whole(self, steps: Steps) -> bool:
+        """Whether nobody holds a part of it; where somebody does, who holds it holds no more than that it is there."""
+        nodes = (_held(entry.get("fieldsV1") or {}, self._live, steps)[0] for entry in self._entries)
+        return not any(set(node or {}) - {"."} for node in nodes)
 
     def all_ours(self, writers: t.Iterable[str]) -> bool:
         return self._ours.issuperset(writers)
@@ -202,12 +219,12 @@ class Writers:
         return bool(entries) and self._ours.issuperset(str(entry.get("manager")) for entry in entries)
 
 
-def _held(fields: t.Mapping[str, t.Any], live: t.Any, place: _Place) -> int | None:
-    """How many steps lead to what a manager's ``fieldsV1`` holds of the field; None where it holds nothing of it."""
+def _held(fields: Node, live: t.Any, place: Steps) -> tuple[Node | None, int]:
+    """What a manager's ``fieldsV1`` holds of the field, and how many steps lead to it; None where it is nothing."""
     node, value = fields, live
-    for number, step in enumerate(place.steps):
+    for number, step in enumerate(place):
         if number and not node:
-            return number  # held as a whole
+            return node, number
         if isinstance(step, tuple):
             value = value[step[0]] if step[0] is not None and isinstance(value, list) else MISSING
             below = _item(node, value, step[0])
@@ -215,9 +232,9 @@ def _held(fields: t.Mapping[str, t.Any], live: t.Any, place: _Place) -> int | No
             value = value.get(step, MISSING) if isinstance(value, dict) else MISSING
             below = node.get(f"f:{step}")
         if below is None:
-            return None
+            return None, number
         node = below
-    return len(place.steps)
+    return node, len(place)
 
 
 def _item(node: t.Mapping[str, t.Any], item: t.Any, index: int | None) -> t.Mapping[str, t.Any] | None:
@@ -249,7 +266,7 @@ class _Walk:
 
     def value(self, base: t.Any, now: t.Any, raw: t.Any, place: _Place) -> t.Any:
         """What is to stand at ``place``; MISSING is nothing."""
-        if type(base) is type(now) and base == now:
+        if _same(base, now):
             return raw
         if _mappings(base, now):
             return self._mapping(base, now, raw, place)
@@ -288,7 +305,9 @@ class _Walk:
     def _leaf(self, base: t.Any, now: t.Any, raw: t.Any, place: _Place) -> t.Any:
         writers = self._writers.of(place)
         ours = self._is_ours(place, writers)
-        change = Change(place.path, place.key, base, now, ours, tuple(sorted(writers)))
+        # What holds the whole of it for the release needn't have written this part.
+        known = ours or not self._writers.all_ours(writers)
+        change = Change(place.path, place.key, base, now, ours, tuple(sorted(writers)) if known else ())
         self.changes.append(change)
         if not ours and not self._force:
             left = self.kept
@@ -312,6 +331,11 @@ class _Walk:
                 exact = [manager for manager, held in writers.items() if _under(held, top)]
                 return self._writers.all_ours(exact)
         return False
+
+
+def _same(base: t.Any, now: t.Any) -> bool:
+    """Equal as JSON: to Python, true is 1."""
+    return bool(base == now) and canonical(base) == canonical(now)
 
 
 def _mappings(base: t.Any, now: t.Any) -> bool:

@@ -68,7 +68,7 @@ class MemoryApi:
         with self._told(collection):
             matches = selecting(str(label_selector or ""))
             stored = self.operations.store.all(self._resource(collection).key, collection.namespace)
-            return [one.read() for one in stored if matches(one.labels)]
+            return [item for item in (one.read() for one in stored) if matches(item)]
 
     def locate(self, api_version: str, kind: str, namespace: str, name: str) -> Ref:
         for resource in self.operations.registry:
