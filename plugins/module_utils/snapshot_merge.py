@@ -282,8 +282,8 @@ class _Walk:
         hidden = {key: value for key, value in held.items() if key not in before and key not in after}
         result = {}
         for key in [*after, *(key for key in before if key not in after)]:
-            parts = (one.get(key, MISSING) for one in (before, after, held))
-            value = self.value(*parts, place.below(key))
+            was, is_, raw_value = (one.get(key, MISSING) for one in (before, after, held))
+            value = self.value(was, is_, raw_value, place.below(key))
             if value is not MISSING:
                 result[key] = value
         if base is MISSING or now is MISSING:

@@ -35,7 +35,7 @@ _WEIGHTS = {
     "openshift_route": ("spec.to.weight", "spec.alternateBackends"),
     "service": _SELECTOR,
 }
-_TRAFFIC = {
+_TRAFFIC: t.Mapping[str, t.Callable[[str, str], Ref]] = {
     "gateway_api": http_route,
     "istio": virtual_service,
     "nginx_ingress": ingress,

@@ -66,7 +66,7 @@ async def read_journal(world: RehearsalWorld) -> dict[str, Any] | None:
 
 async def _completed(client: KubeClient, head: Journal, where: str) -> Journal:
     """The journal with what lies beside its newest ConfigMap."""
-    older = []
+    older: list[dict[str, Any]] = []
     for part in head.parts:
         held = await client.get(f"{CORE}/configmaps/{part.name}")
         older += journal_layout.part_events(held["data"], where)

@@ -279,12 +279,12 @@ def test_old_ones_are_pruned_but_for_that_of_the_release_in_progress(
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(kubeconfig: Path, cluster: Cluster, tmp_path: Path) -> None:
-    """Files may not grow past 200 KiB, as on a disk that is full then."""
+    """Files may not grow past 800 KiB, as on a disk that is full then."""
     results(tmp_path, kubeconfig, [taking()])
     backups = tmp_path / "backups"
     path = write_playbook(tmp_path / "play.yml", [{"name": "Export", **task("export", directory=str(backups))}])
     done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 200; exec "$@"', "bash", str(PROGRAM), str(path)],
+        ["bash", "-c", 'ulimit -f 800; exec "$@"', "bash", str(PROGRAM), str(path)],
         cwd=tmp_path,
         env={**environment(tmp_path, kubeconfig), "ANSIBLE_PIPELINING": "true"},
         capture_output=True,

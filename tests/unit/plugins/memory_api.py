@@ -42,8 +42,10 @@ class MemoryApi:
         self.manager = manager
         self.dry_run = False
         self.server = "https://memory"
-        self.operations = shared.operations if shared else Operations(Store(), Registry(), ServiceAddresses())
-        self.before_write: Callable[[], None] = lambda: None
+        self.operations: Operations = (
+            shared.operations if shared else Operations(Store(), Registry(), ServiceAddresses())
+        )
+        self.before_write: Callable[[], object] = lambda: None
         self.forbidden: set[str] = set()
         self.away = False
         self.writes = 0

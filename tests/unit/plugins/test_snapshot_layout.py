@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import resource
 import stat
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,20 @@ def test_files_are_private_and_read_back_the_same(tmp_path: Path) -> None:
     assert found.snapshot == taken.snapshot
     assert [one.body for one in found.loaded(found.snapshot.entries)] == [one.body for one in taken.snapshot.entries]
     assert export(taken, str(tmp_path / "backups")) == (folder, False)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    """Files may not grow past 64 KiB for a moment, as on a disk that is full then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
+    try:
+        with pytest.raises(
+            InputError, match=r"directory: .* has no room \(File too large\): 9\d KiB are needed, and nothing"
+        ):
+            export(Drawn(snapshot("agent", "x" * 90_000)), str(tmp_path / "backups"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "backups").iterdir()) == []
 
 
 def test_a_file_that_was_changed_is_seen(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_what_is_as_it_was_has_no_changes(base: Object) -> None:
 @settings(max_examples=200, deadline=None)
 @given(base=OBJECTS, ours=OBJECTS)
 def test_what_only_the_release_wrote_comes_back_exactly(base: Object, ours: Object) -> None:
-    everything = {f"f:{key}": {} for key in {**base, **ours}}
+    everything: Object = {f"f:{key}": {} for key in {**base, **ours}}
     live = thing(ours, managedFields=[wrote(OURS[0], everything), wrote("kubectl", {"f:labels": {}})])
     found = merged(thing(base), live)
     assert found.kept == ()
@@ -119,7 +119,7 @@ def test_each_field_is_judged_by_who_wrote_it_last(base: Object, edits: list[tup
     for ours, key, value in edits:
         if key not in live or live[key] != value or type(live[key]) is not type(value):
             live[key], last[key] = value, ours
-    owners = {
+    owners: dict[str, Object] = {
         manager: {f"f:{key}": {} for key, ours in last.items() if ours == is_ours}
         for manager, is_ours in ((OURS[1], True), ("kubectl", False))
     }
@@ -146,7 +146,7 @@ def same(one: Any, other: Any) -> bool:
 
 # ---- what managedFields says
 
-CONTAINERS = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"app"}': {"f:image": {}}}}}}}
+CONTAINERS: Object = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"app"}': {"f:image": {}}}}}}}
 
 
 def with_image(image: str, **more: Any) -> Object:
@@ -196,7 +196,7 @@ def test_a_field_that_is_gone_has_no_writer_so_it_stays_gone_but_where_the_relea
 # ---- fields that the release is known to change
 
 WEIGHT = ("spec.http[*].route[*].weight",)
-WHOLE = {"f:spec": {"f:http": {}}}
+WHOLE: Object = {"f:spec": {"f:http": {}}}
 
 
 def route(weight: int, timeout: str) -> Object:
@@ -214,7 +214,7 @@ def test_within_a_list_owned_as_a_whole_only_what_the_release_changes_comes_back
 
 
 def test_a_known_field_that_somebody_else_holds_exactly_stays() -> None:
-    fields = {"f:spec": {"f:selector": {}}}
+    fields: Object = {"f:spec": {"f:selector": {}}}
     live = thing({"spec": {"selector": {"version": "9"}}}, managedFields=[wrote("kubectl", fields)])
     found = merged(thing({"spec": {"selector": {"version": "5.0"}}}), live, ("spec.selector",))
     assert [change.path for change in found.kept] == ["spec.selector.version"]

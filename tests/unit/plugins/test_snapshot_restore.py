@@ -186,7 +186,7 @@ def test_a_second_one_of_the_same_release_has_its_own_name(shop: MemoryApi, foun
 
 
 def test_a_name_that_someone_takes_meanwhile_is_passed_over(shop: MemoryApi) -> None:
-    shop.before_write = lambda: take(shop.by("other"))[0] and None
+    shop.before_write = lambda: take(shop.by("other"))
     taken, _warnings = take(shop)
     assert taken.snapshot.name.endswith("-2")
 
@@ -347,7 +347,7 @@ def test_a_secret_is_never_touched_and_its_change_is_told(shop: MemoryApi, found
 
 def test_somebody_who_is_quicker_is_compared_anew(shop: MemoryApi, found: InCluster) -> None:
     release(shop)
-    shop.before_write = lambda: shop.by("kubectl-edit").patch(ENTRY, {"metadata": {"labels": {"x": "y"}}}) and None
+    shop.before_write = lambda: shop.by("kubectl-edit").patch(ENTRY, {"metadata": {"labels": {"x": "y"}}})
     outcome = restore(shop, found, only=[ENTRY])
     assert outcome.restored == [str(ENTRY)]
     assert [one["field"] for one in outcome.kept] == ["metadata.labels.x"]
