@@ -90,6 +90,7 @@ other-core: setup
 	@echo "== the other supported ansible-core"
 	@scripts/other-core
 
+# OPTIONS="--parts journal" measures that part alone.
 bench: setup
 	@PYTHONPATH=build/collections $(PYTHON_IN) -m tests.bench.bench $(OPTIONS)
 

@@ -38,17 +38,14 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-SERVER_METADATA = frozenset(
-    {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid", "deletionTimestamp"}
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils import server_fields
 
 
 def without_server_fields(item: t.Any) -> dict[str, t.Any]:
     """``item`` without status and server-owned metadata. Raises AnsibleFilterError for what is no object."""
     if not isinstance(item, t.Mapping) or not isinstance(item.get("metadata"), t.Mapping):
         raise AnsibleFilterError(f"without_server_fields: takes a Kubernetes object, not {type(item).__name__}")
-    metadata = {key: value for key, value in item["metadata"].items() if key not in SERVER_METADATA}
-    return {key: value for key, value in item.items() if key != "status"} | {"metadata": metadata}
+    return server_fields.without_server_fields(item)
 
 
 class FilterModule:

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 Claude Enhancer operations team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of a release as a value: what may happen to it, and how it is written into a ConfigMap.
+"""The record of a release as a value: what may happen to it.
 
 Nothing here talks to a cluster. A journal is a header and a list of events; the stages' state in the header
 is always what folding :func:`applied` over the events gives, so that either can be checked against the other.
+``journal_layout`` says how it lies in ConfigMaps.
 """
 
 from __future__ import annotations
@@ -19,23 +20,19 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, JournalError
 
-SCHEMA = "1"
-SCHEMA_ANNOTATION = "rollout.claude-enhancer.io/journal-schema"
-MANAGED_BY = "claude_enhancer.rollout"
-HEADER_KEY = "release.json"
-EVENT_KEY = "event-%06d"
+SCHEMA = "2"
+"""1 kept everything in one ConfigMap; 2 knows parts, data kept apart, and ``rollback`` in the header."""
 IN_PROGRESS, ROLLING_BACK, DONE, ROLLED_BACK = "in_progress", "rolling_back", "done", "rolled_back"
 CLOSED = (DONE, ROLLED_BACK)
 STATES = (IN_PROGRESS, ROLLING_BACK, *CLOSED)
 BEGUN, ENDED, FAILED, INTERRUPTED = "begun", "ended", "failed", "interrupted"
 
 KIB = 1024
-MAX_SIZE = 900 * KIB
-"""Bytes a journal may take; the API server refuses a ConfigMap above 1 MiB."""
 MAX_HEADER = 512 * KIB
-MAX_EVENT = 48 * KIB
 MAX_LOOKS = 50
 LOOKS = ("looks", "history", "samples")
+ROLLBACK_FACTS = ("decided", "weight_before", "entry_selector_before")
+"""What the run that finishes a rollback has to know of the one that began it."""
 
 Json = dict[str, t.Any]
 
@@ -49,11 +46,25 @@ class Author:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The ConfigMap ``name`` that holds the events ``first`` to ``last``, and gets no others any more."""
+
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Journal:
-    """``header`` (release.json) and ``events`` in the order they were written, ``seq`` 1, 2, 3, …"""
+    """``header`` (release.json) and ``events`` in the order they were written, ``seq`` 1, 2, 3, …
+
+    ``parts`` hold the older events; what was read of the newest ConfigMap alone has only those that follow them.
+    The header says all that decides, so that what decides needs no more than that.
+    """
 
     header: Json
     events: tuple[Json, ...]
+    parts: tuple[Part, ...] = ()
 
     @property
     def release_id(self) -> str:
@@ -100,22 +111,14 @@ def unix(text: str) -> float:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def _size(value: t.Any) -> int:
-    return len(json.dumps(value).encode())
+def size(value: t.Any) -> int:
+    """Bytes of ``value`` as the header is written."""
+    return len(json.dumps(value, indent=1).encode())
 
 
-def trimmed(data: Json) -> Json:
-    """``data`` made small enough for one event: the last looks only, then without its largest values.
-
-    What was left out is said under ``left_out``; numbers and short texts are never left out before long ones.
-    """
-    data = t.cast(Json, _short_looks(data))
-    left_out: list[str] = []
-    while _size(data) > MAX_EVENT:
-        largest = max(data, key=lambda key: _size(data[key]))
-        left_out.append(largest)
-        data = {key: value for key, value in data.items() if key != largest}
-    return {**data, "left_out": left_out} if left_out else data
+def with_last_looks(data: Json) -> Json:
+    """``data`` with the last ``MAX_LOOKS`` entries of each list named in ``LOOKS``."""
+    return t.cast(Json, _short_looks(data))
 
 
 def _short_looks(value: t.Any) -> t.Any:
@@ -195,8 +198,16 @@ def applied(header: Json, event: Json) -> Json:
     elif what == "state_changed":
         header["state"] = data["state"]
         header["ended"] = event["time"] if data["state"] in CLOSED else None
+        if data["state"] == ROLLING_BACK:
+            header["rollback"] = began_rollback(event)
     header["stage"] = next((name for name, entry in header["stages"].items() if entry["state"] == BEGUN), None)
     return header
+
+
+def began_rollback(event: Json) -> Json:
+    """What the header keeps of the event with which a rollback began."""
+    data = event.get("data", {})
+    return {"since": event["time"], **{key: data[key] for key in ROLLBACK_FACTS if data.get(key) is not None}}
 
 
 def _written(
@@ -204,27 +215,15 @@ def _written(
 ) -> Journal:
     last = unix(journal.events[-1]["time"]) if journal.events else now
     event: Json = {
-        "seq": len(journal.events) + 1,
+        "seq": journal.header["sequence"] + 1,
         "time": iso(max(now, last)),
         "who": author.who,
         "host": author.host,
         "what": what,
         "stage": stage,
-        "data": trimmed(data or {}),
+        "data": with_last_looks(data or {}),
     }
-    after = Journal(applied(journal.header, event), (*journal.events, event))
-    if event["data"] and size(after) > MAX_SIZE:
-        event["data"] = {
-            key: event["data"][key] for key in ("state", "verdict", "on_interrupt") if key in event["data"]
-        }
-        event["data"]["left_out"] = ["everything else: the journal is full"]
-        after = Journal(applied(journal.header, event), (*journal.events, event))
-    return after
-
-
-def size(journal: Journal) -> int:
-    """Bytes the journal's data takes in the ConfigMap."""
-    return sum(len(key) + len(value.encode()) for key, value in to_data(journal).items())
+    return replace(journal, header=applied(journal.header, event), events=(*journal.events, event))
 
 
 def opened(
@@ -248,6 +247,7 @@ def opened(
         "controller": None,
         "order": [stage["name"] for stage in stages],
         "stages": {},
+        "rollback": None,
         "sequence": 0,
         "plan": plan,
         "snapshot": snapshot,
@@ -257,9 +257,9 @@ def opened(
 
 
 def _refuse_large(header: Json) -> None:
-    if _size(header) > MAX_HEADER:
+    if size(header) > MAX_HEADER:
         raise InputError(
-            f"plan ({_size(header['plan']) // KIB} KiB) and snapshot ({_size(header['snapshot']) // KIB} KiB) are more"
+            f"plan ({size(header['plan']) // KIB} KiB) and snapshot ({size(header['snapshot']) // KIB} KiB) are more"
             f" than the journal holds ({MAX_HEADER // KIB} KiB); keep large objects in a place of their own"
             " and put their names into snapshot"
         )
@@ -268,10 +268,10 @@ def _refuse_large(header: Json) -> None:
 def refuse_to_open(journal: Journal, release_id: str, versions: Json) -> None:
     """Raises JournalError where ``journal`` does not let release ``release_id`` be opened, or itself be taken up."""
     if journal.state == ROLLING_BACK:
-        since = next(event["time"] for event in reversed(journal.events) if event["what"] == "state_changed")
         raise JournalError(
-            f"release {journal.release_id} is {journal.state} since {since}: its rollback was not finished; run"
-            f" claude_enhancer.rollout.rollback to finish it, before opening release {release_id}",
+            f"release {journal.release_id} is {journal.state} since {journal.header['rollback']['since']}: its rollback"
+            " was not finished; run claude_enhancer.rollout.rollback to finish it, before opening release"
+            f" {release_id}",
             release_id=journal.release_id,
             state=journal.state,
         )
@@ -326,9 +326,7 @@ def _know(journal: Journal, stage: str) -> None:
 def _need_open(journal: Journal, what: str) -> None:
     if journal.state == IN_PROGRESS:
         return
-    since = journal.header["ended"] or next(
-        (event["time"] for event in reversed(journal.events) if event["what"] == "state_changed"), "its start"
-    )
+    since = journal.header["ended"] or journal.header["rollback"]["since"]
     way_out = (
         "open a new release" if journal.closed else "finish the rollback with rollback.yml, then open a new release"
     )
@@ -457,46 +455,3 @@ def whole(journal: Journal) -> Json:
     results = journal.results()
     stages = {name: {**entry, "result": results.get(name, {})} for name, entry in journal.stages.items()}
     return {**journal.header, "stages": stages, "events": list(journal.events)}
-
-
-# ---- the ConfigMap -----------------------------------------------------------------------------------------
-
-
-def to_data(journal: Journal) -> dict[str, str]:
-    """The ConfigMap's ``data``: ``release.json`` for reading, one line of JSON per event."""
-    events = {EVENT_KEY % event["seq"]: json.dumps(event, sort_keys=True) for event in journal.events}
-    return {HEADER_KEY: json.dumps(journal.header, indent=1), **events}
-
-
-def from_data(data: t.Mapping[str, str], where: str) -> Journal:
-    """Read back :func:`to_data`. Raises JournalError naming ``where`` and the key that can't be read."""
-    try:
-        header = json.loads(data[HEADER_KEY])
-        keys = sorted(key for key in data if key.startswith("event-"))
-        events = tuple(json.loads(data[key]) for key in keys)
-    except (KeyError, ValueError) as error:
-        raise JournalError(
-            f"{where} is no journal that can be read: {error}; restore or delete it", object=where
-        ) from error
-    if header.get("schema") != SCHEMA:
-        raise JournalError(
-            f"{where} has journal schema {header.get('schema')!r}, this collection reads {SCHEMA!r};"
-            " use the version of claude_enhancer.rollout that wrote it",
-            object=where,
-        )
-    return Journal(header, events)
-
-
-def labels(application: str, kind: str) -> dict[str, str]:
-    """``kind``: ``release-journal`` or ``release-archive``."""
-    return {
-        "app.kubernetes.io/managed-by": MANAGED_BY,
-        "app.kubernetes.io/component": kind,
-        "app.kubernetes.io/part-of": application,
-    }
-
-
-def archive_name(application: str, release_id: str) -> str:
-    """The name of a finished release's ConfigMap: a DNS name, so in small letters."""
-    plain = re.sub(r"[^a-z0-9.-]+", "-", release_id.lower()).strip("-.")
-    return f"{application}-release-{plain}"

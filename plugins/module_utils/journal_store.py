@@ -1,10 +1,11 @@
 # Copyright (c) 2026 Claude Enhancer operations team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The journal in the cluster: one ConfigMap per application, written with optimistic concurrency.
+"""The journal in the cluster: a ConfigMap per application with parts beside it, written with optimistic concurrency.
 
-Each change reads the journal, decides (see ``journal``), and writes it back under the resource version it was
-read with; whoever is second reads again and decides again, so that two writers never lose an event.
+Each change reads the newest ConfigMap, decides (see ``journal``), and writes it back under the resource version it was
+read with; whoever is second reads again and decides again, so that two writers never lose an event. Older events lie
+in parts that never change (see ``journal_layout``) and are read only where the whole is asked for.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal as record
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal_layout as layout
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock, SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    ClusterError,
     ConflictError,
+    InputError,
     JournalError,
     NotFoundError,
 )
@@ -30,7 +34,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs impor
 
 PATIENCE = 15.0
 """Seconds a writer keeps trying against others."""
-KEEP_ARCHIVES = 10
+KEEP_ARCHIVES = 100
 Change = t.Callable[[Journal], tuple[Journal, Json]]
 
 
@@ -77,28 +81,90 @@ class JournalStore:
         self.name = f"{application}-release-journal"
         self.where = f"ConfigMap {namespace}/{self.name}"
         self._ref = config_map(namespace, self.name)
+        self._kept: dict[str, t.Mapping[str, str]] = {}
 
     # ---- reading
 
+    def head(self) -> Journal | None:
+        """The journal with its newest events only, in one call: all that decides is in its header."""
+        found, _object = self._find()
+        return found
+
     def read(self, release_id: str | None = None) -> Journal | None:
-        """The journal, or the archived one of ``release_id``; None when there is none."""
+        """The whole journal, or the archived one of ``release_id``; None when there is none.
+
+        Raises JournalError where a part is missing.
+        """
         found, _object = self._find()
         if release_id is None or (found and found.release_id == release_id):
-            return found
-        name = record.archive_name(self.application, release_id)
-        archived = self.cluster.find(config_map(self.namespace, name))
-        return record.from_data(archived.get("data", {}), f"ConfigMap {self.namespace}/{name}") if archived else None
+            return self.completed(found) if found else None
+        archived, name = self._archived(release_id)
+        return self.completed(archived, self._named(name)) if archived else None
 
     def place(self, journal: Journal) -> str:
         """Where ``journal``, as :meth:`read` gave it, is kept now."""
         found, _object = self._find()
         if found is not None and found.release_id == journal.release_id:
             return self.where
-        return f"ConfigMap {self.namespace}/{record.archive_name(self.application, journal.release_id)}"
+        return self._named(self._archived(journal.release_id)[1])
+
+    def history(self) -> list[Json]:
+        """The releases that are kept, oldest first, the one in the journal last.
+
+        Each is {release_id, versions, state, started, ended, opened_by, journal}; ``journal`` names the ConfigMap.
+        """
+        entries, _object = self._history()
+        newest = self.head()
+        if newest is None:
+            return list(entries.values())
+        finished = [entry for entry in entries.values() if entry["release_id"] != newest.release_id]
+        return [*finished, layout.history_entry(newest, self.name)]
+
+    def completed(self, journal: Journal, where: str = "") -> Journal:
+        """``journal`` with all of its events. What doesn't change any more is asked for once."""
+        where = where or self.where
+        older = [
+            event
+            for part in journal.parts
+            for event in layout.part_events(self._existing(part.name), self._named(part.name))
+        ]
+        whole = layout.completed(journal, older, where)
+        names = layout.names_apart(whole.events)
+        chunks = {name: self._existing(name) for name in names}
+        return record.Journal(whole.header, tuple(layout.joined(event, chunks, where) for event in whole.events))
+
+    def _existing(self, name: str) -> t.Mapping[str, str]:
+        """The data of a ConfigMap that never changes. Raises JournalError where it is gone."""
+        if name not in self._kept:
+            found = self.cluster.find(config_map(self.namespace, name))
+            if found is None:
+                raise JournalError(
+                    f"{self._named(name)} is gone, and a part of {self.where} with it; restore it from a backup",
+                    object=self._named(name),
+                )
+            self._kept[name] = found.get("data") or {}
+        return self._kept[name]
 
     def _find(self) -> tuple[Journal | None, Json | None]:
         found = self.cluster.find(self._ref)
-        return (record.from_data(found.get("data") or {}, self.where), found) if found else (None, None)
+        return (layout.from_data(found.get("data") or {}, self.where), found) if found else (None, None)
+
+    def _archived(self, release_id: str) -> tuple[Journal | None, str]:
+        """The finished release of that id as its ConfigMap has it, and the name of that ConfigMap."""
+        names = (
+            layout.archive_name(self.application, release_id),
+            layout.exact_archive_name(self.application, release_id),
+        )
+        for name in names:
+            found = self.cluster.find(config_map(self.namespace, name))
+            if found:
+                journal = layout.from_data(found.get("data") or {}, self._named(name))
+                if journal.release_id == release_id:
+                    return journal, name
+        return None, names[0]
+
+    def _named(self, name: str) -> str:
+        return f"ConfigMap {self.namespace}/{name}"
 
     # ---- writing
 
@@ -110,6 +176,8 @@ class JournalStore:
         A finished one is kept aside under its own name, the last ``keep`` of them. Raises JournalError when another
         release is in progress or a rollback was not finished, InputError when plan and snapshot are too large.
         """
+        if not 0 <= keep <= layout.MAX_RELEASES:
+            raise InputError(f"keep: must be from 0 to {layout.MAX_RELEASES} releases, not {keep}")
         return self._retried(lambda: self._open(release_id, versions, plan, snapshot, keep))
 
     def _open(self, release_id: str, versions: Json, plan: Json, snapshot: Json, keep: int) -> Written:
@@ -118,20 +186,22 @@ class JournalStore:
         if before is not None and not before.closed:
             record.refuse_to_open(before, release_id, versions)
             after = record.taken_up(before, self.author, now)
-            self._write(after, found)
+            self._save(after, found)
             return Written(before, after, {"resumed": True})
-        if before is not None:
-            if before.release_id == release_id:
-                raise JournalError(
-                    f"release_id: release {release_id} is {before.state} since {before.header['ended']};"
-                    " give the new release an id of its own",
-                    release_id=release_id,
-                    state=before.state,
-                )
-            self._archive(before, keep)
+        if before is not None and before.release_id == release_id:
+            raise JournalError(
+                f"release_id: release {release_id} is {before.state} since {before.header['ended']};"
+                " give the new release an id of its own",
+                release_id=release_id,
+                state=before.state,
+            )
         after = record.opened(release_id, self.application, versions, plan, snapshot, self.author, now)
-        self._write(after, found)
-        return Written(None, after, {"resumed": False})
+        if before is not None:
+            self._archive(before)
+        self._save(after, found)
+        # Last, so that a release which is kept no longer never holds up the next one.
+        warnings = self._retire(keep) if before is not None else []
+        return Written(None, after, {"resumed": False, **({"warnings": warnings} if warnings else {})})
 
     def begin(self, stage: str, data: Json | None = None, release_id: str | None = None) -> Written:
         """Begin ``stage``; the answer says ``ended`` and ``resumed``. Raises JournalError, see ``journal.begun``."""
@@ -178,7 +248,7 @@ class JournalStore:
             )
         after, answer = change(before)
         if after is not before:
-            self._write(after, found)
+            self._save(after, found)
         return Written(before, after, answer)
 
     def _retried(self, attempt: t.Callable[[], Written]) -> Written:
@@ -195,40 +265,135 @@ class JournalStore:
                     ) from error
                 self.clock.sleep(random.uniform(0.01, 0.15))
 
+    def _save(self, journal: Journal, found: Json | None) -> None:
+        """Bring out of the newest ConfigMap what it would be too large with, then write it."""
+        planned = layout.laid_out(journal)
+        for chunk in planned.chunks:
+            self._existing_or_made(chunk, journal)
+        while planned.part is not None:
+            data = self._existing_or_made(planned.part, journal)
+            head = layout.sealed(planned.head, planned.part, data, self._named(planned.part.name))
+            planned = layout.laid_out(head)
+        self._write(planned.head, found)
+
     def _write(self, journal: Journal, found: Json | None) -> None:
-        body = self._object(self.name, "release-journal", journal)
+        """Write the newest ConfigMap, the one place where a journal changes. Raises ConflictError."""
+        body = self._object(self.name, layout.JOURNAL, layout.to_data(journal))
         if found is None:
             self.cluster.create(self._ref, body)
             return
         body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
         self.cluster.replace(self._ref, body)
 
-    def _object(self, name: str, kind: str, journal: Journal) -> Json:
+    def _existing_or_made(self, made: layout.Made, journal: Journal) -> t.Mapping[str, str]:
+        """The ConfigMap's data; what is there under the name goes before ``made``."""
+        body = self._object(made.name, layout.PART, made.data, journal.release_id)
+        try:
+            self.cluster.create(config_map(self.namespace, made.name), {**body, "immutable": True})
+        except ConflictError:
+            return self._existing(made.name)
+        return made.data
+
+    def _object(self, name: str, kind: str, data: layout.Data, release_id: str = "") -> Json:
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
                 "name": name,
                 "namespace": self.namespace,
-                "labels": record.labels(self.application, kind),
-                "annotations": {record.SCHEMA_ANNOTATION: record.SCHEMA},
+                "labels": layout.labels(self.application, kind, release_id),
+                "annotations": {layout.SCHEMA_ANNOTATION: record.SCHEMA},
             },
-            "data": record.to_data(journal),
+            "data": data,
         }
 
     # ---- finished releases
 
-    def _archive(self, journal: Journal, keep: int) -> None:
-        name = record.archive_name(self.application, journal.release_id)
-        ref = config_map(self.namespace, name)
-        if self.cluster.find(ref) is None:
-            self.cluster.create(ref, self._object(name, "release-archive", journal))
-        selector = label_selector(record.labels(self.application, "release-archive"))
+    def _archive(self, journal: Journal) -> None:
+        """Keep ``journal`` aside and list it."""
+        name = self._keep_aside(journal)
+        entries, found = self._history()
+        listed = journal.release_id in [entry["release_id"] for entry in entries.values()]
+        if not listed:
+            entries[max(entries, default=0) + 1] = layout.history_entry(journal, name)
+        if not listed or found is None:
+            self._write_history(entries, found)
+
+    def _write_history(self, entries: dict[int, Json], found: Json | None) -> None:
+        name = layout.history_name(self.application)
+        body = self._object(name, layout.HISTORY, layout.history_to_data(entries))
+        if found is None:
+            self.cluster.create(config_map(self.namespace, name), body)
+        else:
+            body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+            self.cluster.replace(config_map(self.namespace, name), body)
+
+    def _keep_aside(self, journal: Journal) -> str:
+        """Copy the newest ConfigMap under the release's own name; a copy that a killed run left may be older."""
+        name = layout.archive_name(self.application, journal.release_id)
+        found = self.cluster.find(config_map(self.namespace, name))
+        if found and layout.from_data(found.get("data") or {}, self._named(name)).release_id != journal.release_id:
+            name = layout.exact_archive_name(self.application, journal.release_id)
+            found = self.cluster.find(config_map(self.namespace, name))
+        body = self._object(name, layout.ARCHIVE, layout.to_data(journal), journal.release_id)
+        if found is None:
+            self.cluster.create(config_map(self.namespace, name), body)
+        elif found.get("data") != body["data"]:
+            body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+            self.cluster.replace(config_map(self.namespace, name), body)
+        return name
+
+    def _history(self) -> tuple[dict[int, Json], Json | None]:
+        """The finished releases by number; those of before there was a list are found by their labels."""
+        name = layout.history_name(self.application)
+        found = self.cluster.find(config_map(self.namespace, name))
+        if found is not None:
+            return layout.history_from_data(found.get("data") or {}, self._named(name)), found
+        selector = label_selector(layout.labels(self.application, layout.ARCHIVE))
         archives = self.cluster.list(config_map(self.namespace), label_selector=selector)
         archives.sort(key=lambda item: item["metadata"].get("creationTimestamp") or "")
-        for item in archives[: max(0, len(archives) - keep)]:
+        entries = {}
+        for number, item in enumerate(archives, 1):
+            own = item["metadata"]["name"]
+            entries[number] = layout.history_entry(layout.from_data(item.get("data") or {}, self._named(own)), own)
+        return entries, None
+
+    def _retire(self, keep: int) -> list[str]:
+        """Delete the oldest releases but for ``keep``; what couldn't be deleted stays listed and is told."""
+        entries, found = self._history()
+        numbers = sorted(entries)
+        old = numbers[: max(0, len(numbers) - keep)]
+        warnings: list[str] = []
+        for number in old:
+            try:
+                self._forget(entries[number]["journal"])
+            except (ClusterError, JournalError) as error:
+                warnings.append(f"release {entries[number]['release_id']}, kept no longer, stays: {error.message}")
+            else:
+                del entries[number]
+        if len(entries) < len(numbers):
+            with contextlib.suppress(ConflictError):  # who was first retires them too, or the next release does
+                self._write_history(entries, found)
+        return warnings
+
+    def _forget(self, name: str) -> None:
+        """Delete an archived journal, its parts first: as long as it is there they can be found."""
+        found = self.cluster.find(config_map(self.namespace, name))
+        for one in [*self._beside(found, name), name]:
             with contextlib.suppress(NotFoundError):
-                self.cluster.delete(config_map(self.namespace, item["metadata"]["name"]))
+                self.cluster.delete(config_map(self.namespace, one))
+
+    def _beside(self, found: Json | None, name: str) -> list[str]:
+        """The ConfigMaps that belong to the archived journal ``found``."""
+        if found is None:
+            return []
+        journal = layout.from_data(found.get("data") or {}, self._named(name))
+        parts = [part.name for part in journal.parts]
+        events: list[Json] = list(journal.events)
+        for part in parts:
+            held = self.cluster.find(config_map(self.namespace, part))
+            events += layout.part_events(held.get("data") or {}, self._named(part)) if held else []
+        return [*layout.names_apart(events), *parts]
 
 
 def find_application(cluster: Cluster, namespace: str) -> str | None:
@@ -238,16 +403,18 @@ def find_application(cluster: Cluster, namespace: str) -> str | None:
 
 
 def find_journal(cluster: Cluster, namespace: str) -> Journal | None:
-    """The journal in ``namespace``, in one call: the one in progress where there are several; None when there is none.
+    """The journal in ``namespace`` with its newest events, in one call; None when there is none.
+
+    Where there are several it is the one in progress.
 
     Raises JournalError when several are in progress, or several are closed.
     """
     selector = label_selector(
-        {"app.kubernetes.io/managed-by": record.MANAGED_BY, "app.kubernetes.io/component": "release-journal"}
+        {"app.kubernetes.io/managed-by": layout.MANAGED_BY, "app.kubernetes.io/component": layout.JOURNAL}
     )
     found: dict[str, Journal] = {}
     for item in cluster.list(config_map(namespace), label_selector=selector):
-        journal = record.from_data(item.get("data") or {}, f"ConfigMap {namespace}/{item['metadata']['name']}")
+        journal = layout.from_data(item.get("data") or {}, f"ConfigMap {namespace}/{item['metadata']['name']}")
         found[journal.header["application"]] = journal
     running = [application for application, journal in found.items() if not journal.closed]
     candidates = running or list(found)

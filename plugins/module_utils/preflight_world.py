@@ -208,17 +208,14 @@ class World:
         self.snapshot["stable_replicas"] = int(found["spec"].get("replicas", 1))
 
     def _ask_drain(self) -> None:
-        """The objects that the clean-up of the canary changes, as they are; the API server judges the patches."""
-        self.snapshot["drained_objects"] = []
+        """Whether the objects that the clean-up of the canary changes are there; the API server judges the patches."""
         for entry in self._facts.get("release_canary_drain") or []:
             missing = [key for key in ("api_version", "kind", "name", "patch") if not entry.get(key)]
             if missing:
                 raise InputError(f"{', '.join(missing)}: is missing in {dict(entry)!r}; give it in the inventory")
             where = self._cluster.locate(entry["api_version"], entry["kind"], self._namespace, entry["name"])
-            try:
-                self.snapshot["drained_objects"].append(self._cluster.get(where))
-            except NotFoundError:
-                raise InputError(f"name: there is no {where}; apply it first, or leave it out") from None
+            if self._cluster.find(where) is None:
+                raise InputError(f"name: there is no {where}; apply it first, or leave it out")
             self._cluster.patch(where, entry["patch"], kind="json")
 
     # ---- what measures, and what users meet

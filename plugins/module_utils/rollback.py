@@ -98,7 +98,7 @@ def roll_back(
 
 
 def _find(cluster: Cluster, namespace: str, application: str | None) -> Journal | None:
-    return JournalStore(cluster, namespace, application).read() if application else find_journal(cluster, namespace)
+    return JournalStore(cluster, namespace, application).head() if application else find_journal(cluster, namespace)
 
 
 def take_traffic(work: OnTraffic, steps: Steps) -> bool:

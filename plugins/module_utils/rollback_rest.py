@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import math
-import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import (
@@ -19,7 +18,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import deployment_of, format_labels
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import NotFoundError, RolloutError
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import without_secrets
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.gate import look_until_pass
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
@@ -30,13 +28,16 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.va
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.verdicts import (
     PASS,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_target import (
-    Target,
-    restorable,
-    restoring_patch,
-)
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_drained import drained
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done, worth_repeating
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_target import Target
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_traffic import TrafficWork
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_restore import (
+    NotRestoredError,
+    Options,
+    Restorer,
+    kept_texts,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probing import PROBE_SPEC, probe
 
 _POLL = 0.1
@@ -145,16 +146,23 @@ class RestWork:
             self._clock.sleep(_POLL)
 
     def restore_drained(self) -> Done:
-        """Give what the clean-up of the canary changed the shape that it has in the snapshot."""
-        diff: dict[str, dict[str, t.Any]] = {"before": {}, "after": {}}
-        said, changed = [], False
-        for wanted in self._target.drained_objects:
-            name = f"{wanted['kind']} {wanted['metadata']['name']}"
-            before, after = self._restore(wanted)
-            changed = changed or before != after
-            said.append(f"{name} {'restored' if before != after else 'is so already'}")
-            diff["before"][name], diff["after"][name] = before, after
-        return Done("; ".join(said) or "there is nothing to restore", changed, diff=diff if changed else None)
+        """Take back what the clean-up of the canary changed; what others changed meanwhile stays and is a warning.
+
+        Raises the API's error where it may go better in a moment, NotRestoredError for all else.
+        """
+        found, refs = drained(self._cluster, self._target)
+        if found is None or not refs:
+            return Done("there is nothing to restore")
+        outcome = Restorer(self._cluster, found, Options()).restore(refs)
+        for error in outcome.errors:
+            if worth_repeating(error):
+                raise error
+        if outcome.problems:
+            raise NotRestoredError("; ".join(outcome.problems))
+        told = [*(f"{name} restored" for name in [*outcome.restored, *outcome.made])]
+        told += [f"{name} is so already" for name in outcome.same]
+        warnings = (*outcome.warnings, *kept_texts(outcome.kept))
+        return Done("; ".join(told), outcome.changed, warnings, diff=outcome.diff if outcome.changed else None)
 
     def remove_configuration(self) -> Done:
         done = [self._delete(config_map(self._namespace, name)) for name in self._target.config_maps]
@@ -181,21 +189,3 @@ class RestWork:
             for found in self._cluster.list(pod(self._namespace))
             if deployment_of(found) in owners
         ]
-
-    def _restore(self, wanted: t.Mapping[str, t.Any]) -> tuple[t.Any, t.Any]:
-        """The object before and after, without secrets and what the server owns."""
-        meta = wanted["metadata"]
-        ref = self._cluster.locate(wanted["apiVersion"], wanted["kind"], meta.get("namespace", ""), meta["name"])
-        now = self._cluster.find(ref)
-        if now is None:
-            self._cluster.create(ref, wanted)
-            return None, restorable(wanted)
-        patch = restoring_patch(now, wanted)
-        if patch:
-            version = now["metadata"]["resourceVersion"]
-            now_meta = {**patch.get("metadata", {}), "resourceVersion": version}
-            stored = self._cluster.patch(ref, {**patch, "metadata": now_meta})
-        else:
-            stored = now
-        shown = [without_secrets(restorable(one))[0] for one in (now, stored)]
-        return shown[0], shown[1]

@@ -86,17 +86,6 @@ class Target:
         return [name for name in named if name]
 
     @property
-    def drained_objects(self) -> list[dict[str, t.Any]]:
-        """Objects that the clean-up of the canary may have changed, but for Deployments that a rollback removes."""
-        if not self.switch_begun:
-            return []
-        return [
-            found
-            for found in self.snapshot.get("drained_objects") or []
-            if found.get("kind") != "Deployment" or found["metadata"]["name"] not in self.candidate_deployments
-        ]
-
-    @property
     def config_maps(self) -> list[str]:
         """The candidate's own configuration, which is published before the switch and used by it."""
         if not self.switch_begun:
@@ -109,9 +98,8 @@ class Target:
         """What an earlier run that didn't finish noted of the state before it."""
         if self.journal is None or self.journal.state != record.ROLLING_BACK:
             return {}
-        changes = [event["data"] for event in self.journal.events if event["what"] == "state_changed"]
-        kept = ("decided", "weight_before", "entry_selector_before")
-        return {key: changes[-1][key] for key in kept if changes[-1].get(key) is not None}
+        began = self.journal.header["rollback"]
+        return {key: began[key] for key in record.ROLLBACK_FACTS if key in began}
 
 
 def _with_credentials(facts: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -119,48 +107,3 @@ def _with_credentials(facts: t.Mapping[str, t.Any], release: t.Mapping[str, t.An
     given = release.get("release_prometheus") or {}
     secrets = {key: given[key] for key in ("token", "username", "password") if key in given}
     return {**secrets, **(facts.get("release_prometheus") or {})}
-
-
-def restorable(found: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What of an object its owner wrote and a restoration may touch."""
-    metadata = {key: found["metadata"].get(key) or {} for key in ("labels", "annotations")}
-    return {key: value for key, value in found.items() if key not in ("status", "metadata")} | {"metadata": metadata}
-
-
-def restoring_patch(now: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The merge patch that makes ``now`` into ``wanted``; empty where they are the same.
-
-    What looks like a secret isn't in any snapshot, so it is left as it is. Raises InputError where it stands in a list,
-    which a merge patch could only replace as a whole.
-    """
-    stripped, dropped = record.without_secrets(restorable(now))
-    patch = _merge_patch(stripped, restorable(wanted))
-    lost = [path for path in dropped if "[" in path and _touched(patch, path)]
-    if lost:
-        raise InputError(
-            f"snapshot: {now['kind']} {now['metadata']['name']} was changed since the release began, and its"
-            f" {', '.join(lost)} can't be restored, since the journal keeps no secrets; restore it by hand"
-        )
-    return patch
-
-
-def _merge_patch(now: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    patch: dict[str, t.Any] = {key: None for key in now if key not in wanted}
-    for key, value in wanted.items():
-        before = now.get(key)
-        if isinstance(value, t.Mapping) and isinstance(before, t.Mapping):
-            below = _merge_patch(before, value)
-            if below:
-                patch[key] = below
-        elif key not in now or before != value:
-            patch[key] = value
-    return patch
-
-
-def _touched(patch: t.Any, path: str) -> bool:
-    """Whether ``patch`` replaces the list in which ``path`` (such as ``spec.env[0].value``) stands."""
-    for key in path.split("[", 1)[0].split("."):
-        if not isinstance(patch, t.Mapping) or key not in patch:
-            return False
-        patch = patch[key]
-    return True

@@ -10,30 +10,34 @@ module: release_journal
 short_description: Keep the record of a release in the cluster
 version_added: 0.1.0
 description:
-  - Writes and reads the journal of a release, the ConfigMap C(<application>-release-journal).
+  - Writes and reads the journal of a release, the ConfigMap C(<application>-release-journal) with its parts.
   - From it any controller can finish or take back a release which another one started.
   - The journal holds the release's facts (key C(release.json)) and its events (keys C(event-000001) and so on),
     readable with kubectl. Events are only ever added.
   - Two writers at once never lose an event; the one who is second reads again and decides again.
   - What looks like a secret is never stored; a warning names what was left out.
-  - Of lists named C(looks), C(history) or C(samples) in an event's data the last 50 entries are kept, an event
-    keeps at most 48 KiB, and a journal at most 900 KiB; what does not fit is left out and named under C(left_out).
+  - A journal has no limit of size. When its events get many, the older ones go into ConfigMaps
+    C(<application>-release-journal-<release id>-0001) and so on, which never change again; data of an event that is
+    larger than 48 KiB lies in ConfigMaps of its own. C(docs/journal.md) shows how to read them with kubectl.
+  - Of lists named C(looks), C(history) or C(samples) in an event's data the last 50 entries are kept.
 author:
   - Claude Enhancer operations team (@claude-enhancer)
 options:
   action:
     description:
       - V(open) starts a release, or takes up the one of the same versions that is in progress.
-        A finished one is kept aside in a ConfigMap C(<application>-release-<release id>).
+        A finished one is kept aside in a ConfigMap C(<application>-release-<release id>) and listed in
+        C(<application>-release-history).
       - V(begin) begins O(stage). A stage that has ended answers RV(ended=true) and is to be passed over, one that was
         begun already answers RV(resumed=true). One that failed or was interrupted is begun again.
       - V(end) ends O(stage) with its result O(data). A C(verdict) in it other than V(pass) has the stage count as
         failed, so it will be begun again.
       - V(record) adds an event of the kind O(what).
       - V(close) sets the release's O(state).
-      - V(read) returns the whole journal and changes nothing.
+      - V(read) returns the whole journal and changes nothing. It fails where an event is missing.
+      - V(list) returns the releases that are kept, and changes nothing.
     type: str
-    choices: [open, begin, end, record, close, read]
+    choices: [open, begin, end, record, close, read, list]
     default: read
   application:
     description:
@@ -110,9 +114,9 @@ options:
     type: str
   keep:
     description:
-      - How many finished releases are kept aside.
+      - How many finished releases are kept aside, from 0 to 2000. Used by O(action=open).
     type: int
-    default: 10
+    default: 100
   api_patience:
     description:
       - For how many seconds O(action=begin), O(action=end), O(action=record) and O(action=close) are tried again while
@@ -253,6 +257,33 @@ journal:
       C(plan) and C(snapshot) what it was opened with, C(events) everything that happened.
   returned: O(action=read) and O(action=open), when there is a journal
   type: dict
+releases:
+  description: The releases that are kept, oldest first, the one in the journal last.
+  returned: O(action=list)
+  type: list
+  elements: dict
+  contains:
+    release_id:
+      description: Id of the release.
+      type: str
+    versions:
+      description: Version on either side.
+      type: dict
+    state:
+      description: State of the release.
+      type: str
+    started:
+      description: When the release was opened, in UTC.
+      type: str
+    ended:
+      description: When the release was closed, in UTC.
+      type: str
+    opened_by:
+      description: Who opened it, from where.
+      type: dict
+    journal:
+      description: The ConfigMap that holds its journal.
+      type: str
 """
 
 import typing as t
@@ -266,6 +297,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import JournalError, run
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.home_namespace import home_namespace
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import (
+    KEEP_ARCHIVES,
     JournalStore,
     Written,
     default_author,
@@ -277,7 +309,7 @@ SPEC = ArgumentSpec(
     {
         "action": {
             "type": "str",
-            "choices": ["open", "begin", "end", "record", "close", "read"],
+            "choices": ["open", "begin", "end", "record", "close", "read", "list"],
             "default": "read",
         },
         "application": {"type": "str"},
@@ -298,7 +330,7 @@ SPEC = ArgumentSpec(
         "state": {"type": "str", "choices": ["done", "rolling_back", "rolled_back"]},
         "who": {"type": "str"},
         "controller": {"type": "str"},
-        "keep": {"type": "int", "default": 10},
+        "keep": {"type": "int", "default": KEEP_ARCHIVES},
         "api_patience": {"type": "float", "default": 120.0},
     },
     required_if=(
@@ -328,6 +360,9 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     store = JournalStore(cluster, namespace, application, author)
     if options["action"] == "read":
         return _read(store, options["release_id"])
+    if options["action"] == "list":
+        releases = store.history()
+        return {"changed": False, "found": bool(releases), "namespace": namespace, "releases": releases}
     try:
         return _answer(module, store, _write(module, store))
     except JournalError as error:
@@ -338,9 +373,10 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
 
 
 def _without_journal(options: dict[str, t.Any], namespace: str) -> dict[str, t.Any]:
-    if options["action"] != "read":
+    if options["action"] not in ("read", "list"):
         raise JournalError(f"namespace {namespace} holds no release journal; open a release first, or name application")
-    return {"changed": False, "found": False, "namespace": namespace}
+    releases: dict[str, t.Any] = {"releases": []} if options["action"] == "list" else {}
+    return {"changed": False, "found": False, "namespace": namespace, **releases}
 
 
 def _read(store: JournalStore, release_id: str | None) -> dict[str, t.Any]:
@@ -422,7 +458,7 @@ def _answer(module: AnsibleModule, store: JournalStore, written: Written) -> dic
         **written.answer,
     }
     if module.params["action"] == "open":
-        result["journal"] = record.whole(written.after)
+        result["journal"] = record.whole(store.completed(written.after))
     if module._diff:
         result["diff"] = {
             "before_header": store.where,

@@ -106,7 +106,8 @@ stages:
   type: list
   elements: dict
 snapshot:
-  description: The state to return to.
+  description: The state that traffic returns to. The objects as a whole are kept by
+    M(claude_enhancer.rollout.object_snapshot).
   returned: success
   type: dict
   contains:
@@ -119,10 +120,6 @@ snapshot:
     stable_replicas:
       description: Replicas of the stable Deployment.
       type: int
-    drained_objects:
-      description: The objects that the clean-up of the canary will change.
-      type: list
-      elements: dict
 resume:
   description: What becomes of a release in progress.
   returned: success

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal_layout
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import from_data, whole
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal, whole
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
 from rehearsal.client import KubeClient
 from rehearsal.world import NAMESPACE
@@ -56,6 +57,20 @@ async def read_journal(world: RehearsalWorld) -> dict[str, Any] | None:
     """The journal as ``release_journal`` returns it; None when no release was ever opened."""
     async with KubeClient.from_kubeconfig(world.kubeconfig, "rehearse") as client:
         found = await client.get(f"{CORE}/configmaps", fieldSelector=f"metadata.name={JOURNAL}")
-    if not found["items"]:
-        return None
-    return whole(from_data(found["items"][0]["data"], f"ConfigMap {NAMESPACE}/{JOURNAL}"))
+        if not found["items"]:
+            return None
+        where = f"ConfigMap {NAMESPACE}/{JOURNAL}"
+        head = journal_layout.from_data(found["items"][0]["data"], where)
+        return whole(await _completed(client, head, where))
+
+
+async def _completed(client: KubeClient, head: Journal, where: str) -> Journal:
+    """The journal with what lies beside its newest ConfigMap."""
+    older: list[dict[str, Any]] = []
+    for part in head.parts:
+        held = await client.get(f"{CORE}/configmaps/{part.name}")
+        older += journal_layout.part_events(held["data"], where)
+    full = journal_layout.completed(head, older, where)
+    names = journal_layout.names_apart(full.events)
+    chunks = {name: (await client.get(f"{CORE}/configmaps/{name}"))["data"] for name in names}
+    return Journal(full.header, tuple(journal_layout.joined(event, chunks, where) for event in full.events))

@@ -21,6 +21,7 @@ from rehearsal.load.report import read_report
 from tests.bench import measure, report
 from tests.bench.calls import Span, per_span
 from tests.bench.figures import Measurements
+from tests.bench.histories import Histories
 from tests.bench.machine import Machine
 from tests.bench.matrix import Matrix
 from tests.bench.playbook import BenchError
@@ -32,7 +33,7 @@ LOAD_RATE = 300
 # The load ends by itself, whatever becomes of the bench.
 LOAD_DURATION = 900.0
 RESULT = REPOSITORY / "build" / "bench.json"
-PARTS = ("speed", "rollbacks", "triggers")
+PARTS = ("speed", "rollbacks", "triggers", "journal")
 TIMES = [measure.FLOOR, *measure.ROLLBACK, *measure.BREACH]
 
 
@@ -215,6 +216,12 @@ def measured(stand: Stand, options: argparse.Namespace) -> tuple[dict[str, Any],
         document["triggers"] = triggers.document()
         told += triggers.lines()
         problems += triggers.problems
+    if "journal" in options.parts:
+        histories = Histories(stand, options.runs, bench.say)
+        histories.run()
+        document["journal"] = histories.document()
+        told += histories.lines()
+        problems += histories.problems
     return document, told, problems
 
 

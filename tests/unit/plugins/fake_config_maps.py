@@ -6,10 +6,15 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import ConflictError, NotFoundError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
+    ClusterError,
+    ConflictError,
+    NotFoundError,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
 
 Object = dict[str, Any]
+LIMIT = 1024 * 1024
 
 
 class FakeConfigMaps:
@@ -20,11 +25,14 @@ class FakeConfigMaps:
         self.version = 0
         self.dry_run = False
         self.before_write: Callable[[], None] = lambda: None
+        self.requests = 0
 
     def find(self, ref: Ref) -> Object | None:
+        self.requests += 1
         return copy.deepcopy(self.objects.get(ref.path))
 
     def list(self, collection: Ref, label_selector: str = "") -> list[Object]:
+        self.requests += 1
         wanted = dict(pair.split("=") for pair in label_selector.split(",") if pair)
         found = [item for path, item in self.objects.items() if path.startswith(collection.path + "/")]
         return [copy.deepcopy(item) for item in found if wanted.items() <= item["metadata"]["labels"].items()]
@@ -45,10 +53,16 @@ class FakeConfigMaps:
         return self._store(ref, body)
 
     def delete(self, ref: Ref) -> Object:
+        self.before_write()
+        if ref.path not in self.objects:
+            raise NotFoundError("gone", status=404)
         return self.objects.pop(ref.path)
 
     def _store(self, ref: Ref, body: Object) -> Object:
         self.version += 1
+        self.requests += 1
+        if sum(len(value.encode()) for value in body["data"].values()) > LIMIT:
+            raise ClusterError("Too long", status=422, reason="Invalid")
         stored = copy.deepcopy(body)
         stored["metadata"].update(resourceVersion=str(self.version), creationTimestamp=f"{self.version:09}")
         if not self.dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal as record
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal_layout as layout
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     InputError,
     JournalError,
@@ -83,7 +85,7 @@ def test_any_order_of_actions_leaves_a_consistent_journal(steps: list[tuple[tupl
         assert len(after.events) - len(before.events) in (0, 1)
         journal = after
         check_consistent(journal)
-    assert record.from_data(record.to_data(journal), "here") == journal
+    assert layout.from_data(layout.to_data(journal), "here") == journal
 
 
 def check_consistent(journal: record.Journal) -> None:
@@ -198,24 +200,21 @@ def test_secrets_are_dropped_and_references_to_them_stay() -> None:
     ]
 
 
-def test_an_event_keeps_the_last_looks_and_what_fits() -> None:
+def test_an_event_keeps_the_last_looks_and_everything_else() -> None:
     data = {"verdict": "pass", "looks": list(range(500)), "dump": "x" * 100_000, "share": 0.05}
-    kept = record.trimmed(data)
-    assert kept["looks"] == list(range(450, 500))
-    assert kept["left_out"] == ["dump"]
-    assert (kept["verdict"], kept["share"]) == ("pass", 0.05)
+    journal = record.recorded(opened(), "note", ME, NOW, data=data)
+    assert journal.events[-1]["data"] == {**data, "looks": list(range(450, 500))}
 
 
-def test_a_full_journal_still_takes_events_and_keeps_what_decides() -> None:
-    journal = opened()
-    for _ in range(25):
-        journal = record.recorded(journal, "note", ME, NOW, data={"text": "x" * 45_000})
-    journal = record.begun(journal, "canary", ME, NOW)[0]
-    journal = record.ended(journal, "canary", ME, NOW, {"verdict": "fail", "text": "x" * 45_000})
-    assert record.size(journal) < 1024 * 1024
-    assert journal.stages["canary"]["state"] == record.FAILED
-    assert "left_out" in journal.events[-1]["data"]
-    check_consistent(journal)
+def test_the_header_keeps_what_a_later_run_needs_of_a_rollback_that_began() -> None:
+    data = {"reason": "r", "decided": 5.0, "weight_before": 20, "entry_selector_before": None}
+    begun = record.closed(opened(), record.ROLLING_BACK, ME, NOW, data)
+    noted = record.recorded(begun, "rollback_unfinished", ME, NOW + 60, data={"problems": ["x"]})
+    assert noted.header["rollback"] == {"since": record.iso(NOW), "decided": 5.0, "weight_before": 20}
+    older = {**noted.header, "schema": "1"}
+    del older["rollback"]
+    data_of_schema_1 = {**layout.to_data(noted), layout.HEADER_KEY: json.dumps(older)}
+    assert layout.from_data(data_of_schema_1, "here") == noted
 
 
 def test_a_plan_that_is_too_large_is_refused() -> None:
@@ -226,8 +225,21 @@ def test_a_plan_that_is_too_large_is_refused() -> None:
 @pytest.mark.parametrize("data", [{}, {"release.json": "{"}, {"release.json": '{"schema": "7"}'}])
 def test_what_is_no_journal_is_named(data: dict[str, str]) -> None:
     with pytest.raises(JournalError, match="ConfigMap shop/x"):
-        record.from_data(data, "ConfigMap shop/x")
+        layout.from_data(data, "ConfigMap shop/x")
 
 
 def test_the_archive_has_a_name_kubernetes_takes() -> None:
-    assert record.archive_name("shop", "5.1-20261120T100000Z") == "shop-release-5.1-20261120t100000z"
+    assert layout.archive_name("shop", "5.1-20261120T100000Z") == "shop-release-5.1-20261120t100000z"
+
+
+@pytest.mark.parametrize("release_id", ["journal", "History", "snapshot-5.1", "journal-x-0001", "§"])
+def test_no_release_is_called_like_the_journal_itself(release_id: str) -> None:
+    assert layout.archive_name("shop", release_id).startswith("shop-release-id-")
+
+
+@given(one=st.text(min_size=1, max_size=90), other=st.text(min_size=1, max_size=90))
+def test_no_two_releases_share_a_name_or_a_label(one: str, other: str) -> None:
+    marks = layout.slug(one), layout.slug(other)
+    assert (marks[0] == marks[1]) == (one == other)
+    assert len(marks[0]) <= 63
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", marks[0])
