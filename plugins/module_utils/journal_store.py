@@ -26,7 +26,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     NotFoundError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Author, Journal, Json
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import config_map, label_selector
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref, config_map, label_selector
 
 PATIENCE = 15.0
 """Seconds a writer keeps trying against others."""
@@ -59,7 +60,10 @@ class Written:
 
 
 class JournalStore:
-    """The journal of ``application`` in ``namespace``. In check mode (a dry-run cluster) nothing is written."""
+    """The journal of ``application`` in ``namespace``. In check mode (a dry-run cluster) nothing is written.
+
+    With a ``fence`` nothing is written either once the lock is lost (LockError).
+    """
 
     def __init__(
         self,
@@ -68,12 +72,14 @@ class JournalStore:
         application: str,
         author: Author | None = None,
         clock: Clock | None = None,
+        fence: Fence | None = None,
     ) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.application = application
         self.author = author or default_author()
         self.clock: Clock = clock or SystemClock()
+        self.fence = fence
         self.name = f"{application}-release-journal"
         self.where = f"ConfigMap {namespace}/{self.name}"
         self._ref = config_map(namespace, self.name)
@@ -95,6 +101,11 @@ class JournalStore:
         if found is not None and found.release_id == journal.release_id:
             return self.where
         return f"ConfigMap {self.namespace}/{record.archive_name(self.application, journal.release_id)}"
+
+    @property
+    def objects(self) -> tuple[Ref, ...]:
+        """What a later holder of the lock touches, so that no write of an earlier one comes after it."""
+        return (self._ref,)
 
     def _find(self) -> tuple[Journal | None, Json | None]:
         found = self.cluster.find(self._ref)
@@ -196,6 +207,8 @@ class JournalStore:
                 self.clock.sleep(random.uniform(0.01, 0.15))
 
     def _write(self, journal: Journal, found: Json | None) -> None:
+        if self.fence:
+            self.fence.check()
         body = self._object(self.name, "release-journal", journal)
         if found is None:
             self.cluster.create(self._ref, body)

@@ -15,7 +15,7 @@ import math
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import LockError, RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
     Judgement,
     overall,
@@ -232,6 +232,8 @@ class Hold:
                 self._outcome.changed = self._traffic.withdraw()
             except RolloutError as error:
                 self._outcome.problem = error.message
+                if isinstance(error, LockError):  # it is another controller's weight now
+                    return
                 if attempt < _WITHDRAW_ATTEMPTS - 1:
                     self._clock.sleep(_WITHDRAW_PAUSE)
             else:

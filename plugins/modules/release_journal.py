@@ -115,6 +115,7 @@ options:
     default: 10
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.lease
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
 attributes:
@@ -262,6 +263,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
     default_author,
     find_application,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 
 SPEC = ArgumentSpec(
     {
@@ -301,7 +304,7 @@ SPEC = ArgumentSpec(
 
 
 def main() -> None:
-    run(SPEC.merge(CLUSTER_SPEC).module(), work)
+    run(SPEC.merge(CLUSTER_SPEC, LEASE_SPEC).module(), work)
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:
@@ -314,7 +317,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         return _without_journal(options, namespace)
     usual = default_author()
     author = record.Author(options["who"] or usual.who, options["controller"] or usual.host)
-    store = JournalStore(cluster, namespace, application, author)
+    fence = LeaseFence.from_option(cluster, options["lease"])
+    store = JournalStore(cluster, namespace, application, author, fence=fence)
     if options["action"] == "read":
         return _read(store, options["release_id"])
     try:
