@@ -17,7 +17,13 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_world import World
 from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
-SPEC = ArgumentSpec({"release": {"type": "dict", "required": True}})
+SPEC = ArgumentSpec(
+    {
+        "release": {"type": "dict", "required": True},
+        "lock_wait": {"type": "float", "default": 0.0},
+        "take_over": {"type": "bool", "default": False},
+    }
+)
 
 
 class ActionModule(ReleaseAction):
@@ -33,10 +39,12 @@ class ActionModule(ReleaseAction):
 
 def _preflight(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
     """Timeline and snapshot of the release. Raises InputError with everything that is in its way."""
-    facts: Facts = SPEC.validate({"release": arguments.pop("release", None)})["release"]
+    given = {name: arguments.pop(name) for name in SPEC.arguments if name in arguments}
+    options = SPEC.validate(given)
+    facts: Facts = options["release"]
     read = read_facts(facts, time.time())
     problems = [*read.problems, *_missing_files(facts)]
-    world = World(facts, read)
+    world = World(facts, read, lock_wait=options["lock_wait"], take_over=options["take_over"])
     try:
         connection = CLUSTER_SPEC.validate(arguments)
     except InputError as error:
@@ -49,7 +57,7 @@ def _preflight(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         told = problems[0] if count == 1 else f"{count} problems, and nothing was touched: {'; '.join(problems)}"
         raise InputError(told, problems=problems)
     warnings = {"warnings": world.warnings} if world.warnings else {}
-    return {**read.timeline, "snapshot": world.snapshot, **warnings}
+    return {**read.timeline, "snapshot": world.snapshot, "lock_seen": world.lock_seen, **warnings}
 
 
 def _missing_files(facts: Facts) -> t.Iterator[str]:

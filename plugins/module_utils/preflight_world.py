@@ -15,6 +15,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ForbiddenError,
     InputError,
+    LockError,
     NotFoundError,
     RolloutError,
     SourceDownError,
@@ -22,6 +23,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import refuse_to_open
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Claim
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import LeaseStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
     PROMETHEUS,
     PrometheusSource,
@@ -43,11 +46,18 @@ _UNAUTHORIZED = 401
 
 
 class World:
-    """Asks about the variables that are sound. ``problems``, ``warnings`` and ``snapshot`` grow with each question."""
+    """Asks about the variables that are sound. ``problems``, ``warnings`` and ``snapshot`` grow with each question.
 
-    def __init__(self, facts: Facts, read: Read) -> None:
+    ``lock_seen`` is the tenure of the lock when the world was asked. ``lock_wait`` are the seconds to wait for a lock
+    that is held before anything else is asked; with ``take_over`` it doesn't matter who holds it.
+    """
+
+    def __init__(self, facts: Facts, read: Read, *, lock_wait: float = 0.0, take_over: bool = False) -> None:
         self._facts = facts
         self._read = read
+        self._lock_wait = lock_wait
+        self._take_over = take_over
+        self.lock_seen = ""
         self._namespace = str(facts.get("release_namespace"))
         self.problems: list[str] = []
         self.warnings: list[str] = []
@@ -86,6 +96,7 @@ class World:
 
     def _ask_cluster(self, connection: t.Mapping[str, t.Any]) -> None:
         questions = {
+            "release_application": self._ask_lock,
             "": self._ask_journal,
             "release_traffic": self._ask_traffic,
             "release_entry_service": self._ask_entry_service,
@@ -100,6 +111,21 @@ class World:
                     self._note(variable, question)
         except RolloutError as error:
             self._tell("release_cluster", error.message, at_server=True)
+
+    def _ask_lock(self) -> None:
+        """First of all: what another controller is still changing is no state to begin from, or to return to."""
+        store = LeaseStore(self._cluster, self._namespace, str(self._facts["release_application"]))
+        claim = Claim("a release that is checked")
+        try:
+            store.acquire(claim, wait=self._lock_wait, force=self._take_over)
+        except LockError as error:
+            self.problems.append(error.message)
+        except NotFoundError as error:
+            if not error.served:
+                raise
+            # There is no such namespace, which everything asked next says too.
+        lock = store.read()
+        self.lock_seen = lock.tenure if lock else ""
 
     def _ask_journal(self) -> None:
         if not self._read.sound("release_application"):

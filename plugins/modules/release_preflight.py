@@ -14,7 +14,8 @@ description:
     source of measurements and the edge for everything it names.
   - Fails with everything that is in the way at once, one sentence each, which names the variable of the inventory, its
     value and the way out. What makes several checks fail, such as an API server that is away, is told once.
-  - Refuses while a rollback has not been finished, or a release of other versions is in progress.
+  - Refuses while a rollback has not been finished, a release of other versions is in progress, or another controller
+    holds the lock, see M(claude_enhancer.rollout.release_lock).
   - Changes nothing. The patches of C(release_canary_drain) are sent as a server-side dry run.
   - Returns the timeline of the release, and the state to return to.
 author:
@@ -25,6 +26,16 @@ options:
       - The variables of the release by their names in the inventory, from C(release_application) to C(release_stages).
     type: dict
     required: true
+  lock_wait:
+    description: For how many seconds to wait for a lock that another controller holds, before anything else is asked.
+    type: float
+    default: 0
+    version_added: 0.3.0
+  take_over:
+    description: Whether the lock is going to be taken over, so that it doesn't matter who holds it.
+    type: bool
+    default: false
+    version_added: 0.3.0
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
   - claude_enhancer.rollout.attributes
@@ -106,6 +117,12 @@ snapshot:
       description: The objects that the clean-up of the canary will change.
       type: list
       elements: dict
+lock_seen:
+  description:
+    - Whose turn it was when the world was asked, for C(seen) of M(claude_enhancer.rollout.release_lock); empty where
+      nobody ever held the lock.
+  returned: success
+  type: str
 problems:
   description: Everything that is in the way, one sentence each.
   returned: failure
