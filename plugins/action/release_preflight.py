@@ -21,7 +21,13 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.resume import RESUME, ROLLBACK, problem_with
 from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
-SPEC = ArgumentSpec({"release": {"type": "dict", "required": True}})
+SPEC = ArgumentSpec(
+    {
+        "release": {"type": "dict", "required": True},
+        "lock_wait": {"type": "float", "default": 0.0},
+        "take_over": {"type": "bool", "default": False},
+    }
+)
 # A release is taken back by what its journal says; of the inventory no more is needed than where that is.
 _WHERE = ("release_application", "release_namespace")
 
@@ -39,10 +45,12 @@ class ActionModule(ReleaseAction):
 
 def _preflight(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
     """Timeline and snapshot of the release. Raises InputError with everything that is in its way."""
-    facts: Facts = SPEC.validate({"release": arguments.pop("release", None)})["release"]
     asked = arguments.pop("resume", RESUME) or RESUME
+    given = {name: arguments.pop(name) for name in SPEC.arguments if name in arguments}
+    options = SPEC.validate(given)
+    facts: Facts = options["release"]
     read = read_facts(facts, time.time())
-    world = World(facts, read, asked)
+    world = World(facts, read, asked, lock_wait=options["lock_wait"], take_over=options["take_over"])
     problems = [problem] if (problem := problem_with(asked)) else []
     if asked == ROLLBACK:
         problems += [one for one in read.problems if one.startswith(_WHERE)]
@@ -73,6 +81,7 @@ def _result(timeline: dict[str, t.Any], world: World) -> dict[str, t.Any]:
         **timeline,
         "release_id": world.release_id,
         "snapshot": world.snapshot,
+        "lock_seen": world.lock_seen,
         "resume": dataclasses.asdict(world.resume),
         "notices": world.notices,
     }

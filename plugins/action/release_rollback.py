@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible import constants as C
@@ -15,6 +16,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock impo
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.home_namespace import home_namespace
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback import Asked, roll_back
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Step
 from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
@@ -31,7 +34,7 @@ SPEC = ArgumentSpec(
         "strength_timeout": {"type": "float", "default": 120.0},
         "probe_requests": {"type": "int", "default": 100},
     }
-).merge(CLUSTER_SPEC)
+).merge(CLUSTER_SPEC, LEASE_SPEC)
 
 
 class TerminalShow:
@@ -68,5 +71,7 @@ def _asked(options: dict[str, t.Any]) -> Asked:
             raise InputError(f"{option}: must be 0 or more seconds, not {options[option]:g}")
     if options["probe_requests"] < 1:
         raise InputError(f"probe_requests: must be 1 or more, not {options['probe_requests']}")
-    same = ("reason", "decided", "release", "verify_timeout", "strength_timeout", "probe_requests")
-    return Asked(whole=options["part"] == "all", **{name: options[name] for name in same})
+    same = ("reason", "decided", "release", "verify_timeout", "strength_timeout", "probe_requests", "lease")
+    # The parent of the worker that runs this is the ansible-playbook process that a lock is held for.
+    process = Process.of(os.getppid()).evidence()
+    return Asked(whole=options["part"] == "all", process=process, **{name: options[name] for name in same})

@@ -14,6 +14,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_ARGUMENTS, CLUSTER_SPEC
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Author
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import default_author
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog import Duty
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog_process import (
@@ -50,7 +51,7 @@ _FILES = ("kubeconfig", "ca_cert", "client_cert", "client_key")
 class ActionModule(ReleaseAction):
     """The action plugin; its options are documented in the module of the same name."""
 
-    spec = SPEC.merge(CLUSTER_SPEC)
+    spec = SPEC.merge(CLUSTER_SPEC, LEASE_SPEC)
 
     def act(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         watch = _watch(options)
@@ -75,4 +76,5 @@ def _watch(options: dict[str, t.Any]) -> Watch:
         author=Author(options["who"] or usual.who, options["controller"] or usual.host),
         duty=Duty(**{field.name: options[field.name] for field in dataclasses.fields(Duty)}),
         directory=Path(options["directory"] or state_directory()).absolute(),
+        lease=options["lease"],
     )

@@ -22,6 +22,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock, format_time
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster, Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.conditions import POLICIES, Conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import (
     RISK_ARGUMENTS,
@@ -44,6 +46,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage impo
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.stage_settings import ADVANCE, AT_END, Settings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import (
     TrafficProvider,
+    make_ready,
     open_provider,
     set_weight,
 )
@@ -80,7 +83,7 @@ SPEC = ArgumentSpec(
     },
     required_one_of=(("seconds", "until"),),
     mutually_exclusive=(("seconds", "until"),),
-).merge(CLUSTER_SPEC)
+).merge(CLUSTER_SPEC, LEASE_SPEC)
 
 # What every user may ask: the kinds that the API serves.
 _SERVED = Ref("v1", "APIResourceList", "")
@@ -128,11 +131,11 @@ class WorkerClock(SystemClock):
 
 
 class PreparedTraffic:
-    """A provider that was opened and read before it is needed."""
+    """A provider that was opened and read, and its lock looked at, before it is needed."""
 
     def __init__(self, provider: TrafficProvider) -> None:
         self._provider = provider
-        self.first_weight = provider.prepare().weight
+        self.first_weight = make_ready(provider).weight
 
     def withdraw(self) -> bool:
         return set_weight(self._provider, 0, guard=False).changed
@@ -226,7 +229,9 @@ def _traffic(options: dict[str, t.Any], *, dry_run: bool) -> PreparedTraffic | N
     if not options["traffic"]:
         return None
     cluster = Cluster.from_options(options, dry_run=dry_run)
-    return PreparedTraffic(open_provider(options["traffic"].get("provider") or "istio", cluster, options["traffic"]))
+    name = options["traffic"].get("provider") or "istio"
+    fence = LeaseFence.from_option(cluster, options["lease"])
+    return PreparedTraffic(open_provider(name, cluster, options["traffic"], fence))
 
 
 def _settings(options: dict[str, t.Any], conditions: Conditions, now: float) -> Settings:

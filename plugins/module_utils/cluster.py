@@ -14,6 +14,7 @@ import os
 import time
 import traceback
 import typing as t
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
@@ -120,8 +121,9 @@ class Cluster:
     """A connection to one Kubernetes API, to be opened once per process.
 
     ``calls`` counts the requests sent, ``server`` is the API's URL; ``configuration`` is the official client's, for
-    what isn't a plain request, and ``impersonates`` says whether requests are sent in another's name. With ``dry_run``
-    the API server judges every write and stores none. All methods raise the errors of ``errors.py``; objects are plain
+    what isn't a plain request, and ``impersonates`` says whether requests are sent in another's name. ``date`` is the
+    API server's own time (unix, whole seconds) as its last answer told it, None where none did. With ``dry_run`` the
+    API server judges every write and stores none. All methods raise the errors of ``errors.py``; objects are plain
     dicts.
     """
 
@@ -141,6 +143,7 @@ class Cluster:
         self.configuration = configuration
         self.impersonates = impersonates
         self.calls = 0
+        self.date: float | None = None
         self.dry_run = dry_run
         self.timeout = timeout
         self._pool = pool
@@ -219,8 +222,11 @@ class Cluster:
         """Patch the object and return it as stored; a JSON patch is a list of operations."""
         return self._write("PATCH", ref, body, content_type=_PATCH_TYPES[kind])
 
-    def delete(self, ref: Ref, propagation: str = "Background") -> dict[str, t.Any]:
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+    def delete(self, ref: Ref, propagation: str = "Background", resource_version: str = "") -> dict[str, t.Any]:
+        """Delete the object; with ``resource_version`` only if unchanged since (ConflictError)."""
+        options: dict[str, t.Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if resource_version:
+            options["preconditions"] = {"resourceVersion": resource_version}
         return self._write("DELETE", ref, options)
 
     def pause(self, seconds: float) -> None:
@@ -250,6 +256,7 @@ class Cluster:
             headers["Content-Type"] = content_type
             data = json.dumps(body).encode()
         response = self._send(method, url, headers, data)
+        self.date = _unix(response.headers.get("Date"))
         if response.status >= 400:
             raise _refusal(self.server, method, ref, response.status, response.data)
         return _as_object(self.server, response.data)
@@ -279,6 +286,14 @@ class Cluster:
                 if pause is None:
                     return response
             self._sleep(pause)
+
+
+def _unix(date: str | None) -> float | None:
+    """An HTTP date as unix time; None where there is none that can be read."""
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None
 
 
 def _configuration(options: t.Mapping[str, t.Any]) -> t.Any:

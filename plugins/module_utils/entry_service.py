@@ -27,6 +27,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     NotRoutedError,
     RolloutError,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.05
@@ -66,14 +67,15 @@ class Switch:
 
 
 class EntryService:
-    """One Service as the switch between the sides of a release."""
+    """One Service as the switch between the sides of a release; with a ``fence`` only while the lock is held."""
 
-    def __init__(self, cluster: Cluster, namespace: str, name: str, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, name: str, clock: Clock, fence: Fence | None = None) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
         self._ref = service(namespace, name)
         self._clock = clock
+        self._fence = fence
 
     def switch(
         self,
@@ -88,7 +90,8 @@ class EntryService:
 
         Raises GuardError if too little is ready there, ConflictError if someone else moved the selector meanwhile,
         NotRoutedError if the endpoints don't follow within ``wait_timeout`` seconds (0: not awaited). A ``rollback``
-        isn't held back: what is wrong becomes warnings, and someone else's selector is overruled.
+        isn't held back: what is wrong becomes warnings, and someone else's selector is overruled. Raises LockError
+        where somebody else holds the lock.
         """
         found = self._read()
         before = selector_of(found)
@@ -165,9 +168,11 @@ class EntryService:
     def _move(self, found: dict[str, t.Any], wanted: t.Mapping[str, str], *, overrule: bool) -> dict[str, t.Any]:
         """The Service as stored with the selector ``wanted``."""
         before = selector_of(found)
-        for _attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            self._look_at_lock(overrule=overrule)
+            strict = not overrule or (self._fence is not None and attempt < _ATTEMPTS - 1)
             try:
-                return self._cluster.patch(self._ref, _operations(found, wanted, strict=not overrule), kind="json")
+                return self._cluster.patch(self._ref, _operations(found, wanted, strict=strict), kind="json")
             except ClusterError as error:
                 if error.status not in (409, 422):
                     raise
@@ -186,6 +191,13 @@ class EntryService:
         raise ConflictError(
             f"{self._ref}: someone else keeps changing the object; {_ATTEMPTS} attempts failed", status=409
         )
+
+    def _look_at_lock(self, *, overrule: bool) -> None:
+        """After the Service was read: whoever has the lock since has touched it, so what is sent then is refused."""
+        if self._fence and overrule:
+            self._fence.check_way_back(ask=True)
+        elif self._fence:
+            self._fence.check()
 
     def _await(self, wanted: t.Mapping[str, str], timeout: float) -> tuple[set[str], float | None]:
         """The Service's endpoints once they are exactly the ready pods that match, and the seconds until then."""

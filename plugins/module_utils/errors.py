@@ -93,6 +93,10 @@ class QueryError(RolloutError):
     """The source of measurements refused the query."""
 
 
+class LockError(RolloutError):
+    """The lock of a release is held by another controller, or was lost to one; ``lock`` in the details says by whom."""
+
+
 class JournalError(RolloutError):
     """The journal is missing, damaged, or held by another release."""
 

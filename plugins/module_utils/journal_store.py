@@ -30,7 +30,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     NotFoundError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Author, Journal, Json
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import config_map, label_selector
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref, config_map, label_selector
 
 PATIENCE = 15.0
 """Seconds a writer keeps trying against others."""
@@ -63,7 +64,10 @@ class Written:
 
 
 class JournalStore:
-    """The journal of ``application`` in ``namespace``. In check mode (a dry-run cluster) nothing is written."""
+    """The journal of ``application`` in ``namespace``. In check mode (a dry-run cluster) nothing is written.
+
+    With a ``fence`` nothing is written either once the lock is lost (LockError).
+    """
 
     def __init__(
         self,
@@ -72,12 +76,14 @@ class JournalStore:
         application: str,
         author: Author | None = None,
         clock: Clock | None = None,
+        fence: Fence | None = None,
     ) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.application = application
         self.author = author or default_author()
         self.clock: Clock = clock or SystemClock()
+        self.fence = fence
         self.name = f"{application}-release-journal"
         self.where = f"ConfigMap {namespace}/{self.name}"
         self._ref = config_map(namespace, self.name)
@@ -144,6 +150,11 @@ class JournalStore:
                 )
             self._kept[name] = found.get("data") or {}
         return self._kept[name]
+
+    @property
+    def objects(self) -> tuple[Ref, ...]:
+        """What a later holder of the lock touches, so that no write of an earlier one comes after it."""
+        return (self._ref,)
 
     def _find(self) -> tuple[Journal | None, Json | None]:
         found = self.cluster.find(self._ref)
@@ -277,7 +288,9 @@ class JournalStore:
         self._write(planned.head, found)
 
     def _write(self, journal: Journal, found: Json | None) -> None:
-        """Write the newest ConfigMap, the one place where a journal changes. Raises ConflictError."""
+        """Write the newest ConfigMap, the one place where a journal changes. Raises ConflictError, LockError."""
+        if self.fence:
+            self.fence.check()
         body = self._object(self.name, layout.JOURNAL, layout.to_data(journal))
         if found is None:
             self.cluster.create(self._ref, body)

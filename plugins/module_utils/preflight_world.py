@@ -15,6 +15,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ForbiddenError,
     InputError,
+    LockError,
     NotFoundError,
     RolloutError,
     SourceDownError,
@@ -31,6 +32,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.expected_w
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Claim
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import LeaseStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
     PROMETHEUS,
     PrometheusSource,
@@ -59,13 +62,28 @@ _POLL = 0.5
 class World:
     """Asks about the variables that are sound. ``problems``, ``warnings``, ``notices`` and ``snapshot`` grow with each
     question; ``resume`` is what becomes of a release in progress, and ``release_id`` that of the one to be opened.
+
+    ``lock_seen`` is the tenure of the lock when the world was asked. ``lock_wait`` are the seconds to wait for a lock
+    that is held before anything else is asked; with ``take_over`` it doesn't matter who holds it.
     """
 
-    def __init__(self, facts: Facts, read: Read, asked: str = RESUME, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        read: Read,
+        asked: str = RESUME,
+        clock: Clock | None = None,
+        *,
+        lock_wait: float = 0.0,
+        take_over: bool = False,
+    ) -> None:
         self._facts = facts
         self._read = read
         self._asked = asked
         self._clock: Clock = clock or SystemClock()
+        self._lock_wait = lock_wait
+        self._take_over = take_over
+        self.lock_seen = ""
         self._namespace = str(facts.get("release_namespace"))
         self.problems: list[str] = []
         self.warnings: list[str] = []
@@ -78,11 +96,12 @@ class World:
 
     def ask_journal_only(self, connection: t.Mapping[str, t.Any]) -> None:
         """Ask nothing but whether there is a release to take back: that must not wait for anything else."""
-        self._ask_cluster(connection, {"": self._ask_journal})
+        self._ask_cluster(connection, {"release_application": self._ask_lock, "": self._ask_journal})
 
     def ask(self, connection: t.Mapping[str, t.Any]) -> None:
         """Ask cluster, source of measurements and edge; ``connection`` are the options of ``CLUSTER_ARGUMENTS``."""
         questions = {
+            "release_application": self._ask_lock,
             "": self._ask_journal,
             "release_traffic": self._ask_traffic,
             "release_entry_service": self._ask_entry_service,
@@ -129,6 +148,21 @@ class World:
                 self._note("", self._prove)
         except RolloutError as error:
             self._tell("release_cluster", error.message, at_server=True)
+
+    def _ask_lock(self) -> None:
+        """First of all: what another controller is still changing is no state to begin from, or to return to."""
+        store = LeaseStore(self._cluster, self._namespace, str(self._facts["release_application"]))
+        claim = Claim("a release that is checked")
+        try:
+            store.acquire(claim, wait=self._lock_wait, force=self._take_over)
+        except LockError as error:
+            self.problems.append(error.message)
+        except NotFoundError as error:
+            if not error.served:
+                raise
+            # There is no such namespace, which everything asked next says too.
+        lock = store.read()
+        self.lock_seen = lock.tenure if lock else ""
 
     def _ask_journal(self) -> None:
         if not self._read.sound("release_application"):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ENDED = ("Z", "X")
+_STOPPED = ("T", "t")
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,51 @@ class Process:
             return _answers(self.pid)
         state, started = _stat(self.pid)
         return started == self.started and state not in _ENDED
+
+    def stopped(self) -> bool:
+        """Whether it lives and does nothing until someone lets it: by SIGSTOP, a debugger, or its cgroup's freezer."""
+        return _stat(self.pid)[0] in _STOPPED or _frozen(self.pid)
+
+    def evidence(self) -> dict[str, t.Any]:
+        """Where it runs, for :func:`ended_here`; empty where this machine can't tell."""
+        place = machine()
+        return {"machine": place, "pid": self.pid, "started": self.started} if place and self.started else {}
+
+
+def machine() -> str:
+    """This boot of this machine and this space of process ids; empty where there is no such thing to read."""
+    try:
+        return f"{boot()} {os.readlink('/proc/self/ns/pid')}" if boot() else ""
+    except OSError:
+        return ""
+
+
+def boot() -> str:
+    """An id that each start of the machine gives anew; empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def ended_here(evidence: t.Mapping[str, t.Any]) -> bool:
+    """Whether ``evidence`` is of a process of this machine that is gone; False of those of others, which can't be seen.
+
+    Two containers on one machine don't see each other's processes, so the space of process ids has to be the same too.
+    """
+    if not evidence.get("started") or evidence.get("machine") != machine():
+        return False
+    return not Process(int(evidence["pid"]), int(evidence["started"])).alive()
+
+
+def _frozen(pid: int) -> bool:
+    """Whether the freezer of its cgroup (version 2) holds it, or one above; a frozen process shows no state for it."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        place = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+        return "frozen 1" in (_CGROUPS / place / "cgroup.events").read_text().splitlines()
+    except (OSError, StopIteration):
+        return False
 
 
 def _stat(pid: int) -> tuple[str, int]:

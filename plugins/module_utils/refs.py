@@ -57,6 +57,7 @@ endpoint_slice = functools.partial(_ref, "discovery.k8s.io/v1", "EndpointSlice",
 ingress = functools.partial(_ref, "networking.k8s.io/v1", "Ingress", "ingresses")
 autoscaler = functools.partial(_ref, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 http_route = functools.partial(_ref, "gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
+lease = functools.partial(_ref, "coordination.k8s.io/v1", "Lease", "leases")
 openshift_route = functools.partial(_ref, "route.openshift.io/v1", "Route", "routes")
 
 ISTIO_NETWORKING = "networking.istio.io/v1"

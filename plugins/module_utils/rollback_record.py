@@ -12,6 +12,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils import jou
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done, Steps
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_target import Target
 
@@ -28,6 +29,10 @@ class Record:
         self._id = target.journal.release_id if target.journal else None
         self._store = JournalStore(cluster, target.namespace, target.application, clock=clock)
         self._why = {"reason": reason, "decided": decided}
+
+    def fence_with(self, fence: Fence | None) -> None:
+        """From now on write only while the lock is held."""
+        self._store.fence = fence
 
     @property
     def found(self) -> str:

@@ -13,6 +13,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import format_labels
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.entry_service import EntryService, Switch
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.entry_service import as_result as as_switched
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_target import Target
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider, set_weight
@@ -22,29 +23,32 @@ _POLL = 0.1
 
 
 class TrafficWork:
-    """Taking users off the candidate."""
+    """Taking users off the candidate; for a run that holds the lock, only while nobody else has had it since."""
 
-    def __init__(self, cluster: Cluster, target: Target, clock: Clock, strength_timeout: float) -> None:
-        self._cluster = cluster
-        self._target = target
-        self._clock = clock
+    def __init__(
+        self, cluster: Cluster, target: Target, clock: Clock, strength_timeout: float, fence: Fence | None = None
+    ) -> None:
+        self.cluster = cluster
+        self.target = target
+        self.clock = clock
         self._patience = strength_timeout
+        self._fence = fence
 
     def strengthen(self) -> Done:
         """Bring a stable side that was scaled down back to what it had; others cost one call and no wait."""
-        wanted = self._target.stable_replicas
+        wanted = self.target.stable_replicas
         if wanted is None:
             return Done("what it had before the release isn't known, so it stays as it is")
-        ref = deployment(self._target.fact("release_namespace"), self._target.fact("release_stable", "deployment"))
-        found = self._cluster.get(ref)
+        ref = deployment(self.target.fact("release_namespace"), self.target.fact("release_stable", "deployment"))
+        found = self.cluster.get(ref)
         had, ready = int(found["spec"].get("replicas", 1)), _ready(found)
         if had >= wanted:
             warnings = (f"{ref} has {ready} ready replicas of {had}",) if ready < wanted else ()
             return Done(f"{ready} of {had} replicas ready", warnings=warnings)
-        self._cluster.patch(ref, {"spec": {"replicas": wanted}})
+        self.cluster.patch(ref, {"spec": {"replicas": wanted}})
         says = f"{had} to {wanted} replicas"
         diff = {"before": {str(ref): {"replicas": had}}, "after": {str(ref): {"replicas": wanted}}}
-        if self._cluster.dry_run:
+        if self.cluster.dry_run:
             return Done(says, changed=True, diff=diff)
         ready = self._wait_until_ready(ref, wanted)
         late = f"{ref} has {ready} ready replicas of {wanted} after {self._patience:g} s, and got all traffic back"
@@ -53,14 +57,15 @@ class TrafficWork:
 
     def _wait_until_ready(self, ref: Ref, wanted: int) -> int:
         """How many replicas are ready when all are, or when it has taken too long."""
-        ends = self._clock.monotonic() + self._patience
-        while (ready := _ready(self._cluster.get(ref))) < wanted and self._clock.monotonic() < ends:
-            self._clock.sleep(_POLL)
+        ends = self.clock.monotonic() + self._patience
+        while (ready := _ready(self.cluster.get(ref))) < wanted and self.clock.monotonic() < ends:
+            self.clock.sleep(_POLL)
         return ready
 
     def withdraw(self) -> Done:
-        traffic = self._target.traffic
-        change = as_weighted(set_weight(open_provider(traffic.get("provider") or "istio", self._cluster, traffic), 0))
+        traffic = self.target.traffic
+        provider = open_provider(traffic.get("provider") or "istio", self.cluster, traffic, self._fence)
+        change = as_weighted(set_weight(provider, 0))
         before, after = change["before"], change["after"]
         says = f"{before} to {after} %" if change["changed"] else f"{after} % already"
         facts = {"weight": {"before": before, "after": after}, "routes": change["routes"]}
@@ -77,10 +82,10 @@ class TrafficWork:
 
     def entry(self, wait_timeout: float) -> Switch:
         """The entry Service on the selector of the snapshot; raises as ``EntryService.switch`` does."""
-        name = self._target.fact("release_entry_service", "name")
-        kept = self._target.snapshot.get("entry_selector")
-        selector = kept or self._target.fact("release_entry_service", "stable_selector")
-        entry = EntryService(self._cluster, self._target.fact("release_namespace"), name, self._clock)
+        name = self.target.fact("release_entry_service", "name")
+        kept = self.target.snapshot.get("entry_selector")
+        selector = kept or self.target.fact("release_entry_service", "stable_selector")
+        entry = EntryService(self.cluster, self.target.fact("release_namespace"), name, self.clock, self._fence)
         return entry.switch(selector, whole=bool(kept), rollback=True, wait_timeout=wait_timeout)
 
 

@@ -27,6 +27,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock impo
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ForbiddenError,
     InputError,
+    LockError,
     NotFoundError,
     RolloutError,
 )
@@ -296,6 +297,8 @@ class Hold:
                 if not self._outcome.problem:
                     self._say(f"TRAFFIC IS NOT BACK ON STABLE YET, trying for {limit:g} s: {error.message}")
                 self._outcome.problem = error.message
+                if isinstance(error, LockError):  # it is another controller's weight now
+                    return
                 if self._clock.monotonic() - began + _WITHDRAW_PAUSE > limit:
                     return
                 self._clock.sleep(_WITHDRAW_PAUSE)

@@ -13,6 +13,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     ConflictError,
     ForbiddenError,
     InputError,
+    LockError,
     NotFoundError,
     RolloutError,
 )
@@ -24,7 +25,7 @@ POLL = 0.2
 """Seconds between two looks whether the main process still runs."""
 SETTLE_POLL = 0.5
 _PAUSES = (0.1, 0.2, 0.5, 1.0)
-_HOPELESS = (NotFoundError, ForbiddenError, InputError)
+_HOPELESS = (NotFoundError, ForbiddenError, InputError, LockError)
 T = t.TypeVar("T")
 Log = t.Callable[[str], None]
 
@@ -87,8 +88,18 @@ def relieve(
     """Do what :func:`what_to_do` says; returns the data of the event ``interrupted``, or None if nothing was needed.
 
     Traffic comes first and the record after it. While the API is away both are tried again for ``duty.retry``
-    seconds; raises the last error after that.
+    seconds; raises the last error after that. Where another controller has had the lock since, all is left to it.
     """
+    try:
+        return _relieve(store, provider, duty, clock, log)
+    except LockError as error:
+        log(f"leave: {error.message}")
+        return None
+
+
+def _relieve(
+    store: JournalStore, provider: TrafficProvider, duty: Duty, clock: Clock, log: Log
+) -> dict[str, t.Any] | None:
     gone = clock.monotonic()
     journal = _patiently(store.read, duty, clock, log)
     verdict = what_to_do(journal, None, duty, store.author)
@@ -123,6 +134,15 @@ def settle(
     was killed may still set a weight. Yields the data of each event this leads to; ends once another run takes the
     release up, or it is closed.
     """
+    try:
+        yield from _settle(store, provider, duty, clock, log)
+    except LockError:
+        log("another run took the release up")
+
+
+def _settle(
+    store: JournalStore, provider: TrafficProvider, duty: Duty, clock: Clock, log: Log
+) -> t.Iterator[dict[str, t.Any]]:
     journal = _patiently(store.read, duty, clock, log)
     if journal is None or duty.on_interrupt == "hold":
         return

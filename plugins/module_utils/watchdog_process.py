@@ -23,9 +23,15 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import JournalError, RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Author, iso
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process, detach
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import TrafficProvider, open_provider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import (
+    TrafficProvider,
+    make_ready,
+    open_provider,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog import POLL, Duty, relieve, settle
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog_lease import Keeper
 
 STOP = signal.SIGUSR1
 """Ends the watch. SIGTERM does not: whoever ends ansible-playbook by its name or its service ends this with it."""
@@ -36,7 +42,7 @@ _END_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class Watch:
-    """All that a watchdog needs: where the release is, how to get there, what to do."""
+    """All that a watchdog needs: where the release is, how to get there, what to do, and the lock of the run if any."""
 
     namespace: str
     application: str
@@ -45,13 +51,23 @@ class Watch:
     author: Author
     duty: Duty
     directory: Path
+    lease: t.Mapping[str, t.Any] | None = None
 
     def open(self) -> tuple[JournalStore, TrafficProvider]:
-        """A connection of its own. Raises RolloutError when the release or its traffic object can't be used."""
+        """A connection of its own. Raises RolloutError when the release or its traffic object can't be used.
+
+        After the run the lock need not be held any more, as long as nobody else has had it since.
+        """
         cluster = Cluster.from_options(self.cluster)
+        fence = LeaseFence.from_option(cluster, self.lease, lenient=True)
         options = {"namespace": self.namespace, **self.traffic}
-        provider = open_provider(str(options.pop("provider", "istio")), cluster, options)
-        return JournalStore(cluster, self.namespace, self.application, self.author), provider
+        provider = open_provider(str(options.pop("provider", "istio")), cluster, options, fence)
+        return JournalStore(cluster, self.namespace, self.application, self.author, fence=fence), provider
+
+    def keeper(self, main: Process, log: t.Callable[[str], None], tell: t.Callable[[str], None]) -> Keeper | None:
+        """What renews the lock, over a connection of its own; None where there is no lock."""
+        fence = LeaseFence.from_option(Cluster.from_options(self.cluster), self.lease)
+        return Keeper(fence.store, fence.hold, main, log, tell) if fence else None
 
     @property
     def lock(self) -> Path:
@@ -66,7 +82,7 @@ class Watch:
     @property
     def fingerprint(self) -> str:
         """Equal for two watches that would do the same."""
-        facts = json.dumps([asdict(self.duty), dict(self.traffic)], sort_keys=True, default=str)
+        facts = json.dumps([asdict(self.duty), dict(self.traffic), dict(self.lease or {})], sort_keys=True, default=str)
         return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
 
@@ -117,7 +133,7 @@ def running(watch: Watch) -> int | None:
 def _check(watch: Watch) -> None:
     """Fail here and now, where a person sees it, and not in the background."""
     store, provider = watch.open()
-    provider.prepare()
+    make_ready(provider)
     journal = store.read()
     if journal is None or journal.release_id != watch.duty.release_id:
         there = f"the journal is that of {journal.release_id}" if journal else "there is no journal"
@@ -198,11 +214,14 @@ def _serve(watch: Watch, main: Process, terminal: str | None, report: t.Callable
         _name_process()
         with _locked(watch, main):
             store, provider = watch.open()
-            provider.prepare()
+            make_ready(provider)
+            keeper = watch.keeper(main, log, lambda said: _tell(terminal, f"release {watch.duty.release_id}: {said}"))
+            if keeper:
+                keeper.start()
             log(f"watching process {main.pid} for release {watch.duty.release_id} ({watch.duty.on_interrupt})")
             report(f"{READY} {os.getpid()}")
             if _outlived(main, watch.duty.lifetime):
-                _relieve(watch, main, store, provider, terminal, log)
+                _relieve(watch, main, store, provider, keeper, terminal, log)
             else:
                 log(f"ends after {watch.duty.lifetime:g} s, its longest life; process {main.pid} still runs")
     except _Stopped:
@@ -234,12 +253,15 @@ def _relieve(
     main: Process,
     store: JournalStore,
     provider: TrafficProvider,
+    keeper: Keeper | None,
     terminal: str | None,
     log: t.Callable[[str], None],
 ) -> None:
     log(f"process {main.pid} is gone")
     clock = SystemClock()
     done = relieve(store, provider, watch.duty, clock, log)
+    if keeper:
+        keeper.give_back()
     later = settle(store, provider, watch.duty, clock, log)
     for data in itertools.chain([done] if done else [], later):
         what = "traffic is back on stable" if data["on_interrupt"] == "roll_back" else "traffic is left as it is"

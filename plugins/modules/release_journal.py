@@ -127,6 +127,7 @@ options:
     version_added: 0.3.0
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.lease
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
 attributes:
@@ -303,6 +304,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
     default_author,
     find_application,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.patience import Patience
 
 SPEC = ArgumentSpec(
@@ -344,7 +347,7 @@ SPEC = ArgumentSpec(
 
 
 def main() -> None:
-    run(SPEC.merge(CLUSTER_SPEC).module(), work)
+    run(SPEC.merge(CLUSTER_SPEC, LEASE_SPEC).module(), work)
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:
@@ -357,7 +360,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         return _without_journal(options, namespace)
     usual = default_author()
     author = record.Author(options["who"] or usual.who, options["controller"] or usual.host)
-    store = JournalStore(cluster, namespace, application, author)
+    fence = LeaseFence.from_option(cluster, options["lease"])
+    store = JournalStore(cluster, namespace, application, author, fence=fence)
     if options["action"] == "read":
         return _read(store, options["release_id"])
     if options["action"] == "list":

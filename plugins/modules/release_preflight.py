@@ -14,7 +14,8 @@ description:
     source of measurements and the edge for everything it names.
   - Fails with everything that is in the way at once, one sentence each, which names the variable of the inventory, its
     value and the way out. What makes several checks fail, such as an API server that is away, is told once.
-  - Refuses while a rollback has not been finished, or a release of other versions is in progress.
+  - Refuses while a rollback has not been finished, a release of other versions is in progress, or another controller
+    holds the lock, see M(claude_enhancer.rollout.release_lock).
   - Where a release is in progress, proves that the world is as its journal says before it is taken up. The weight, what
     the entry Service selects, and the Deployments that must stand are looked at, and looked at again for ten seconds
     where they differ. What the stage that was interrupted left half done is printed, and no obstacle; everything else
@@ -41,6 +42,16 @@ options:
       - Another value is told together with all other problems.
     type: str
     default: resume
+    version_added: 0.3.0
+  lock_wait:
+    description: For how many seconds to wait for a lock that another controller holds, before anything else is asked.
+    type: float
+    default: 0
+    version_added: 0.3.0
+  take_over:
+    description: Whether the lock is going to be taken over, so that it doesn't matter who holds it.
+    type: bool
+    default: false
     version_added: 0.3.0
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
@@ -149,6 +160,12 @@ notices:
   returned: success
   type: list
   elements: str
+lock_seen:
+  description:
+    - Whose turn it was when the world was asked, for C(seen) of M(claude_enhancer.rollout.release_lock); empty where
+      nobody ever held the lock.
+  returned: success
+  type: str
 problems:
   description: Everything that is in the way, one sentence each.
   returned: failure

@@ -22,6 +22,10 @@ description:
   - A step that fails never stops those after it. All problems are told together, and the journal stays
     C(rolling_back), so that the next run finishes what is left. What may go well a moment later is tried again for
     O(verify_timeout) seconds.
+  - Without O(lease) it takes the release's lock from whoever holds it, so that a release that is still running changes
+    nothing any more. It does so right after users are away from the candidate, which nothing holds up, and then sees
+    that they still are. Where the lock can't be had that is a warning.
+  - With O(lease) it belongs to a run, and does nothing where that has lost its lock.
   - Needs a kubeconfig and a reason; where to is in the journal. Where there is none, O(release) says it.
 author:
   - Claude Enhancer operations team (@claude-enhancer)
@@ -79,6 +83,7 @@ options:
     default: 100
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.lease
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
 notes:
@@ -171,6 +176,10 @@ judgements:
   returned: when all criteria hold
   type: list
   elements: dict
+lock_taken_from:
+  description: Who held the lock of the release.
+  returned: when somebody did
+  type: str
 found:
   description: Whether there is a journal.
   returned: success or failure of a step
@@ -194,7 +203,7 @@ state:
 error:
   description:
     - Kind of the failure; V(not_rolled_back) if a step failed, else what stood before all steps, such as
-      V(unreachable), V(forbidden), V(journal) or V(input).
+      V(unreachable), V(forbidden), V(journal), V(input) or V(lock).
   returned: failure
   type: str
 """

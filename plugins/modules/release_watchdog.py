@@ -15,6 +15,9 @@ description:
   - It then reads the journal. If the release was left open with weight on the candidate it puts all traffic back on
     stable, or with O(on_interrupt=hold) leaves it, and notes the event C(interrupted) in the journal. The stage whose
     weight it took back will be begun again by the next run.
+  - With O(lease) it renews the lock of the run every third of its duration, as long as C(ansible-playbook) isn't
+    stopped (SIGSTOP, a debugger, a frozen cgroup), and gives it back when C(ansible-playbook) is gone and the weight is
+    safe. Once another run has the lock it leaves everything to that.
   - There is at most one for a release and machine. Starting it again for the same process changes nothing.
   - It ends by itself with the process it watches. It is ended early with O(state=stopped), or by SIGUSR1; other signals
     than SIGKILL it ignores, so that what ends C(ansible-playbook) does not end it too.
@@ -87,6 +90,7 @@ options:
     type: str
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.lease
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
 attributes:

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
   - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.lease
 options:
   namespace:
     description:
@@ -138,8 +139,8 @@ warnings:
   elements: str
 error:
   description:
-    - Kind of the failure, such as V(input), V(not_found), V(conflict), V(forbidden), V(unreachable), V(guard) or
-      V(not_routed).
+    - Kind of the failure, such as V(input), V(not_found), V(conflict), V(forbidden), V(unreachable), V(guard),
+      V(not_routed) or V(lock).
   returned: failure
   type: str
   sample: guard
@@ -159,6 +160,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.entry_serv
     as_result,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import run
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 
 SWITCH_SPEC = ArgumentSpec(
     {
@@ -180,7 +183,8 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     requirement = Requirement(params["min_ready"], params["deployment"] or "", params["min_ready_ratio"])
     labels = as_labels(params["selector"])
     cluster = Cluster.from_options(params, dry_run=module.check_mode)
-    entry = EntryService(cluster, params["namespace"], params["name"], SystemClock())
+    fence = LeaseFence.from_option(cluster, params["lease"])
+    entry = EntryService(cluster, params["namespace"], params["name"], SystemClock(), fence)
     switch = entry.switch(
         labels,
         whole=params["replace_selector"],
@@ -192,7 +196,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    run(CLUSTER_SPEC.merge(SWITCH_SPEC).module(), work)
+    run(CLUSTER_SPEC.merge(LEASE_SPEC, SWITCH_SPEC).module(), work)
 
 
 if __name__ == "__main__":

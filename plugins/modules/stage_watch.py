@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - claude_enhancer.rollout.criteria
   - claude_enhancer.rollout.criteria.risks
   - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.lease
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
 attributes:

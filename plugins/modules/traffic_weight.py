@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - claude_enhancer.rollout.attributes.changes
   - claude_enhancer.rollout.cluster
   - claude_enhancer.rollout.traffic
+  - claude_enhancer.rollout.lease
 options:
   weight:
     description:
@@ -169,7 +170,8 @@ warnings:
   elements: str
 error:
   description:
-    - Kind of the failure, such as V(input), V(not_found), V(conflict), V(forbidden), V(unreachable) or V(guard).
+    - Kind of the failure, such as V(input), V(not_found), V(conflict), V(forbidden), V(unreachable), V(guard) or
+      V(lock).
   returned: failure
   type: str
   sample: guard
@@ -183,6 +185,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import run
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import (
     TRAFFIC_ARGUMENTS,
     TRAFFIC_SPEC,
@@ -214,12 +218,13 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     limits = Limits(**{field.name: params[field.name] for field in dataclasses.fields(Limits)})
     cluster = Cluster.from_options(params, dry_run=module.check_mode)
     options = {option: params[option] for option in TRAFFIC_ARGUMENTS}
-    provider = open_provider(params["provider"], cluster, options)
+    fence = LeaseFence.from_option(cluster, params["lease"])
+    provider = open_provider(params["provider"], cluster, options, fence)
     return as_result(set_weight(provider, weight, guard=params["guard"], limits=limits))
 
 
 def main() -> None:
-    run(CLUSTER_SPEC.merge(TRAFFIC_SPEC, WEIGHT_SPEC).module(), work)
+    run(CLUSTER_SPEC.merge(TRAFFIC_SPEC, LEASE_SPEC, WEIGHT_SPEC).module(), work)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ import yaml
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref, config_map
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Claim
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import hold_of
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import LeaseStore
 from rehearsal.world import NAMESPACE, World
 from tests.integration.deploying import ROOT, command, environment
 from tests.integration.world_fixture import rehearsal, start_world
@@ -232,6 +235,18 @@ def test_another_release_in_progress_comes_first(world: World, cluster: Cluster)
         (said,) = refused(world, cluster)
     assert said.startswith("release 5.1-before (4.9 to 5.0) is in_progress, held by ")
     assert "finish it, or take it back with claude_enhancer.rollout.rollback" in said
+
+
+def test_a_lock_that_another_controller_holds_comes_first(world: World, cluster: Cluster) -> None:
+    store = LeaseStore(cluster, NAMESPACE, APPLICATION)
+    acquired = store.acquire(Claim("kim@ops1:5.1-before:3f9a"))
+    try:
+        said, held = refused(world, cluster, **traffic(provider="istyo"))
+    finally:
+        assert store.release(hold_of(store, acquired))
+    assert held.startswith("the lock of claude-enhancer (Lease claude-enhancer/claude-enhancer-release-lock) is held")
+    assert "by kim@ops1:5.1-before:3f9a since 20" in held
+    assert said.startswith("release_traffic.provider: 'istyo' isn't known")
 
 
 def test_missing_variables_are_named_together(world: World, cluster: Cluster, tmp_path: Path) -> None:

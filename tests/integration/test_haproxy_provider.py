@@ -23,12 +23,14 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     ForbiddenError,
     GuardError,
     InputError,
+    LockError,
     NotFoundError,
     UnreachableError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import (
     Limits,
     TrafficProvider,
+    make_ready,
     open_provider,
     set_weight,
 )
@@ -99,6 +101,47 @@ def test_the_map_is_set_and_the_traffic_follows(instances: dict[str, Haproxy], w
     candidates = first.answers("map", 200)["c1"]
     assert candidates == {0: 0, 100: 200}.get(weight, candidates)
     assert weight != 5 or candidates < 40
+
+
+class Fence:
+    """A lock that is lost, or known to be held, or neither."""
+
+    def __init__(self) -> None:
+        self.vouched: Any = None
+        self.lost = self.known = False
+        self.asked = 0
+
+    def check(self) -> None:
+        self.asked += 1
+        if self.lost:
+            raise LockError("lost", lock={})
+
+    def check_way_back(self, *, ask: bool = False) -> None:
+        if ask or not self.known:
+            self.check()
+
+
+def test_the_lock_is_looked_at_right_before_a_change(instances: dict[str, Haproxy]) -> None:
+    first, fence = instances["a"], Fence()
+    provider = by_map(first.socket, map_file=first.map)
+    provider.fence = fence
+    assert set_weight(provider, 20).after.weight == 20
+    fence.lost = True
+    for weight in (50, 0):
+        with pytest.raises(LockError):
+            set_weight(provider, weight)
+    assert first.map_value() == "20"
+
+
+def test_while_the_lock_is_known_to_be_held_nobody_is_asked_on_the_way_back(instances: dict[str, Haproxy]) -> None:
+    first, fence = instances["a"], Fence()
+    provider = by_map(first.socket, map_file=first.map)
+    provider.fence = fence
+    set_weight(provider, 20)
+    make_ready(provider)
+    fence.known, fence.asked = True, 0
+    assert set_weight(provider, 0, guard=False).calls == 1
+    assert (fence.asked, first.map_value()) == (0, "0")
 
 
 def test_an_instance_by_tcp(instances: dict[str, Haproxy]) -> None:

@@ -24,7 +24,7 @@ import yaml
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal, unix
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import virtual_service
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import lease, virtual_service
 from rehearsal.world import NAMESPACE, World
 from tests.integration.deploying import ROOT, command, environment
 from tests.integration.world_fixture import rehearsal, start_world
@@ -209,6 +209,21 @@ def test_the_weight_stays_where_it_is_asked_to(world: World, tmp_path: Path) -> 
         journal = run.journal()
     assert journal.events[-1]["data"]["on_interrupt"] == "hold"
     assert journal.begun_stage == STAGE
+
+
+def test_a_second_run_is_told_who_is_at_it(world: World, tmp_path: Path) -> None:
+    with deploying(world, tmp_path) as run:
+        run.wait_for_hold()
+        second = subprocess.run(
+            command("deploy"), env=environment(world), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert second.returncode == 2
+        holder = run.cluster.get(lease(NAMESPACE, "claude-enhancer-release-lock"))["spec"]["holderIdentity"]
+        assert f"is held by {holder} since 20" in " ".join(second.stdout.split())
+        assert run.process.poll() is None
+        run.interrupt(signal.SIGTERM)
+        run.wait_for(lambda: run.weights() == {0}, LIMIT, running=False)
+        run.wait_until_gone()
 
 
 def test_the_next_run_takes_the_release_up_and_it_can_be_rolled_back(world: World, tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ def test_a_kubeconfig_and_a_reason_are_enough(kubeconfig: Path, cluster: Cluster
     assert taken["weight"] == {"before": 5, "after": 0}
     assert taken["entry_selector"] == {"before": CANDIDATE, "after": STABLE}
     assert [one["name"] for one in taken["steps"]][:2] == ["journal", "stable side"]
-    assert {one["name"] for one in taken["steps"]} == {"journal", "stable side", "weight", "entry service", "record"}
+    traffic_steps = {"journal", "stable side", "weight", "entry service", "lock", "record", "unlock"}
+    assert {one["name"] for one in taken["steps"]} == traffic_steps
     assert all(one["at"] >= 0 and one["seconds"] >= 0 for one in taken["steps"])
     assert (again["failed"], again["changed"], step(again, "weight")["says"]) == (False, False, "0 % already")
     event = journal_of(store).events[-1]

@@ -134,7 +134,7 @@ def test_back_from_each_stage(
     assert (data["probe"]["asked"], data["probe"]["candidate"]) == (135 if weight == 5 else 100, 0)
     assert {one["verdict"] for one in data["judgements"]} == {"pass"}
     at = {step["name"]: step["at"] for step in data["steps"]}
-    assert at["stable side"] < at["weight"] < at["record"] < at["edge"] < at["canary"] < at["pods"]
+    assert at["stable side"] < at["weight"] < at["lock"] < at["record"] < at["edge"] < at["canary"] < at["pods"]
     assert "ROLLED BACK: 5.0 serves all traffic" in done.stdout
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, autoscaler
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref, autoscaler
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
     ConflictError,
     GuardError,
     RolloutError,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     Change,
     Plan,
@@ -46,21 +47,40 @@ __all__ = [
     "Limits",
     "TrafficProvider",
     "TrafficState",
+    "make_ready",
     "open_provider",
     "option_problems",
     "set_weight",
 ]
 
 _ATTEMPTS = 5
+_GUARDED_ATTEMPTS = 3
 
 
-def open_provider(name: str, cluster: Cluster, options: t.Mapping[str, t.Any]) -> TrafficProvider:
+def open_provider(
+    name: str, cluster: Cluster, options: t.Mapping[str, t.Any], fence: Fence | None = None
+) -> TrafficProvider:
     """The provider ``name`` for what ``options`` (the words of ``TRAFFIC_ARGUMENTS``) name.
 
-    Sends nothing; call ``prepare()`` on it to read the object ahead of time. Raises InputError.
+    With ``fence`` it moves no weight once the lock is lost. Sends nothing; call ``prepare()`` on it to read the object
+    ahead of time. Raises InputError.
     """
     read = read_options({**options, "provider": name})
-    return OPEN[name](cluster, read)
+    provider = OPEN[name](cluster, read)
+    provider.fence = fence
+    return provider
+
+
+def make_ready(provider: TrafficProvider) -> TrafficState:
+    """The state now, vouched for by the lock, so that taking all traffic back from it costs one request.
+
+    Raises LockError where the provider's fence shows that the lock is lost.
+    """
+    state = provider.prepare()
+    if provider.fence:
+        provider.fence.check()
+    _vouch_for(provider, state)
+    return state
 
 
 def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, limits: Limits | None = None) -> Change:
@@ -71,6 +91,11 @@ def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, li
     then becomes warnings. Without ``guard`` nothing is looked at, and a provider that was prepared takes traffic
     back in one request. The state after the change is what the API stored, and it is checked. An error says what the
     weight is after it, where that could be found out.
+
+    With a ``fence`` on the provider, a controller that lost its lock moves nothing (LockError): the lock is looked at
+    between reading and writing, and the write only counts for the object as it was read, which whoever took the lock
+    has touched since. Taking back from a state that was vouched for goes without a look while the lock is known to be
+    held; it too counts only for that state, and once the object has changed the lock is looked at before the next try.
     """
     check_weight(weight)
     held = guard and weight > 0
@@ -78,8 +103,8 @@ def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, li
     fresh = guard or provider.prepared is None
     state = provider.read() if fresh else provider.prepare()
     before, changed = state, False
-    for _attempt in range(_ATTEMPTS):
-        plan = provider.plan(weight, state, strict=held)
+    for attempt in range(_ATTEMPTS):
+        plan = provider.plan(weight, state, strict=held or _fenced(provider, state, weight, attempt))
         if not plan.operations:
             if fresh:
                 if held and not state.share:  # as near as it comes is nothing at all
@@ -91,6 +116,7 @@ def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, li
             continue
         if held:
             _check_guard(provider, state, weight, limits or Limits())
+        _look_at_lock(provider, state, weight)
         applied = _apply(provider, plan, strict=held)
         fresh = True
         if applied is None:
@@ -98,12 +124,37 @@ def set_weight(provider: TrafficProvider, weight: int, *, guard: bool = True, li
             before = state if not changed else before
         else:
             state, changed = applied, True
+            _vouch_for(provider, state)
     raise ConflictError(
         f"{state.ref}: the weight is {state.weight} and not {weight} after {_ATTEMPTS} attempts, "
         "since someone else keeps changing the object; stop the other writer",
         status=409,
         weight=state.weight,
     )
+
+
+def _fenced(provider: TrafficProvider, state: TrafficState, weight: int, attempt: int) -> bool:
+    """Whether a write must count only for the object as read, so that whoever has the lock next can stop it.
+
+    Only Kubernetes objects have versions. Users are not kept on the candidate for it: the last tries to take them back
+    go through whatever others write meanwhile.
+    """
+    if provider.fence is None or not isinstance(state.ref, Ref):
+        return False
+    return weight > 0 or attempt < _GUARDED_ATTEMPTS
+
+
+def _look_at_lock(provider: TrafficProvider, state: TrafficState, weight: int) -> None:
+    if provider.fence and weight > 0:
+        provider.fence.check()
+    elif provider.fence:
+        # A state that was read after somebody else got the lock carries the version that they left.
+        provider.fence.check_way_back(ask=state is not provider.fence.vouched)
+
+
+def _vouch_for(provider: TrafficProvider, state: TrafficState) -> None:
+    if provider.fence:
+        provider.fence.vouched = state
 
 
 def _apply(provider: TrafficProvider, plan: Plan, *, strict: bool) -> TrafficState | None:

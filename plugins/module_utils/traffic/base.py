@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 
 Side = t.Literal["stable", "candidate"]
 SIDES: tuple[Side, Side] = ("stable", "candidate")
@@ -147,6 +148,8 @@ class TrafficProvider(t.Protocol):
     namespace: str
     prepared: TrafficState | None
     """The object as last read or written, so that traffic can be taken back without reading first."""
+    fence: Fence | None
+    """The lock without which no weight may move; None where whoever moves it holds none."""
 
     @property
     def calls(self) -> int:
@@ -157,6 +160,9 @@ class TrafficProvider(t.Protocol):
 
     def prepare(self) -> TrafficState:
         """The remembered state, read now if there is none."""
+
+    def objects(self) -> tuple[Ref, ...]:
+        """The Kubernetes objects that hold the weight and may be there, once it was read."""
 
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         """What to send; no operations where ``state`` is as near to ``weight`` as the provider can come.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, http_route
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref, http_route
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import service_backend
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     Backend,
@@ -46,6 +47,7 @@ class GatewayApiProvider:
     def __init__(self, cluster: Cluster, options: t.Mapping[str, t.Any]) -> None:
         self.cluster = cluster
         self.prepared: TrafficState | None = None
+        self.fence: Fence | None = None
         self.namespace = str(options["namespace"])
         self._ref = http_route(self.namespace, str(options["name"]))
         self._api_versions = [str(options["api_version"])] if options.get("api_version") else list(_API_VERSIONS)
@@ -71,6 +73,9 @@ class GatewayApiProvider:
 
     def prepare(self) -> TrafficState:
         return self.prepared or self.read()
+
+    def objects(self) -> tuple[Ref, ...]:
+        return (self._ref,)
 
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         rules = self._weighted(state.raw)

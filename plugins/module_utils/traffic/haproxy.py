@@ -14,7 +14,7 @@ import concurrent.futures
 import hashlib
 import typing as t
 
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.compensation import put_back_on_failure
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
@@ -23,6 +23,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     RolloutError,
     UnreachableError,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     SIDES,
     Backend,
@@ -53,6 +54,7 @@ class HaproxyProvider:
         self.cluster = cluster
         self.namespace = str(options["namespace"])
         self.prepared: TrafficState | None = None
+        self.fence: Fence | None = None
         own = options["haproxy"]
         if own["timeout"] <= 0:
             raise InputError(f"haproxy.timeout: must be more than 0 seconds, not {own['timeout']}")
@@ -71,6 +73,9 @@ class HaproxyProvider:
 
     def prepare(self) -> TrafficState:
         return self.prepared or self.read()
+
+    def objects(self) -> tuple[Ref, ...]:
+        return ()
 
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         unread: dict[str, RolloutError] = state.raw["unread"]

@@ -20,6 +20,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import Standing, standing
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import backend
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     Backend,
@@ -50,6 +51,7 @@ class IstioProvider:
     def __init__(self, cluster: Cluster, options: t.Mapping[str, t.Any]) -> None:
         self.cluster = cluster
         self.prepared: TrafficState | None = None
+        self.fence: Fence | None = None
         self.namespace = str(options["namespace"])
         self._name = str(options["name"])
         self._api_version = str(options.get("api_version") or "")
@@ -73,6 +75,9 @@ class IstioProvider:
 
     def prepare(self) -> TrafficState:
         return self.prepared or self.read()
+
+    def objects(self) -> tuple[Ref, ...]:
+        return (self._ref(),)
 
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         routes = self._weighted(state.raw)

@@ -19,6 +19,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     InputError,
     NotFoundError,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import ingress_canary
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import service_backends
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
@@ -50,6 +51,7 @@ class NginxIngressProvider:
     def __init__(self, cluster: Cluster, options: t.Mapping[str, t.Any]) -> None:
         self.cluster = cluster
         self.prepared: TrafficState | None = None
+        self.fence: Fence | None = None
         self.namespace = str(options["namespace"])
         own = options.get("nginx_ingress") or {}
         name = str(options["name"])
@@ -75,13 +77,19 @@ class NginxIngressProvider:
     def prepare(self) -> TrafficState:
         return self.prepared or self.read()
 
+    def objects(self) -> tuple[Ref, ...]:
+        return (self._canary,)
+
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         if weight == 0:
-            return Plan(weight, state, self._taking_back(state))
+            return Plan(weight, state, self._taking_back(state, strict=strict))
         main, canary = t.cast(CanaryState, state).main, state.raw
         self._check_sound(main, canary)
         names, part = (self._services["stable"], self._services["candidate"]), self._part(weight, canary)
         if not canary:
+            # What isn't there has no version that would stop a controller which lost its lock: it is made without
+            # weight, and gets that by a second write.
+            part = 0 if self.fence and strict and not self.cluster.dry_run else part
             body = ingress_canary.body(main, self._canary.name, *names, self._asked, part)
             return Plan(weight, state, ({"method": "create", "body": body},))
         patch = ingress_canary.steps(main, canary, *names, self._asked, part)
@@ -124,14 +132,16 @@ class NginxIngressProvider:
                 "nginx_ingress.header_pattern: can't be given with nginx_ingress.header_value; leave out one"
             )
 
-    def _taking_back(self, state: TrafficState) -> tuple[t.Mapping[str, t.Any], ...]:
+    def _taking_back(self, state: TrafficState, *, strict: bool) -> tuple[t.Mapping[str, t.Any], ...]:
         if not state.raw:
             return ()
+        version = state.resource_version if strict else ""
         if ingress_canary.is_ours(state.raw):
-            return ({"method": "delete"},)
+            return ({"method": "delete", "version": version},)
         if ingress_canary.weight_of(state.raw) == 0:
             return ()
-        return ({"method": "patch", "body": ingress_canary.none_step(state.raw)},)
+        test = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}] if strict else []
+        return ({"method": "patch", "body": [*test, *ingress_canary.none_step(state.raw)]},)
 
     def _send(self, step: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """The canary as stored, empty where it was removed."""
@@ -140,7 +150,7 @@ class NginxIngressProvider:
         try:
             if step["method"] == "patch":
                 return self.cluster.patch(self._canary, step["body"], kind="json")
-            self.cluster.delete(self._canary)
+            self.cluster.delete(self._canary, resource_version=step["version"])
         except NotFoundError as error:
             if step["method"] == "patch":  # removed meanwhile, so the plan has to be made anew
                 raise ConflictError(error.message, status=409, reason="Gone") from error

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster, Ref, openshift_route
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.dynamic import DynamicClient
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.backends import service_backends
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     SIDES,
@@ -44,6 +45,7 @@ class OpenshiftRouteProvider:
     def __init__(self, cluster: Cluster, options: t.Mapping[str, t.Any]) -> None:
         self.cluster = cluster
         self.prepared: TrafficState | None = None
+        self.fence: Fence | None = None
         self.namespace = str(options["namespace"])
         ref = openshift_route(self.namespace, str(options["name"]))
         self._ref = dataclasses.replace(ref, api_version=str(options.get("api_version") or ref.api_version))
@@ -65,6 +67,9 @@ class OpenshiftRouteProvider:
 
     def prepare(self) -> TrafficState:
         return self.prepared or self.read()
+
+    def objects(self) -> tuple[Ref, ...]:
+        return (self._ref,)
 
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         found = self._split(state.raw)

@@ -33,6 +33,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     NotFoundError,
     RolloutError,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.base import (
     SIDES,
     Backend,
@@ -49,6 +50,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.se
 )
 
 _WEIGHT_FIELDS = (("spec", "selector"),)
+_ATTEMPTS = 5
 _POLL = 0.25
 _SCALE_TIMEOUT = 120.0
 Operation = t.Mapping[str, t.Any]
@@ -64,6 +66,7 @@ class ServiceProvider:
         self.cluster = cluster
         self.namespace = str(options["namespace"])
         self.prepared: TrafficState | None = None
+        self.fence: Fence | None = None
         self._clock = clock or SystemClock()
         self._name = str(options["name"])
         self._ref = service(self.namespace, self._name)
@@ -93,6 +96,9 @@ class ServiceProvider:
     def prepare(self) -> TrafficState:
         return self.prepared or self.read()
 
+    def objects(self) -> tuple[Ref, ...]:
+        return (self._ref, self._scaled) if self._deployment else (self._ref,)
+
     def plan(self, weight: int, state: TrafficState, *, strict: bool) -> Plan:
         selector = selector_of(state.raw)
         wanted = self._sides.selector(selector, weight)
@@ -115,11 +121,12 @@ class ServiceProvider:
         in_parts = plan.weight > 0 and any("replicas" in operation for operation in plan.operations)
         with put_back_on_failure(lambda error: self._put_back(begun if in_parts else [], error)):
             for operation in plan.operations:
+                if begun and self.fence:  # for the first one the lock was looked at by whoever sent the plan
+                    self.fence.check()
                 if "patch" in operation:
                     raw |= self._begin(begun, operation, self._ref, operation["patch"])
                     continue
-                body = _replicas_patch(operation["before"], operation["replicas"])
-                raw["deployment"] = self._begin(begun, operation, self._scaled, body)
+                raw["deployment"] = self._scale(begun, operation)
                 if not self.cluster.dry_run:
                     self._await(operation)
         scaled = next((operation for operation in plan.operations if "replicas" in operation), None)
@@ -212,7 +219,8 @@ class ServiceProvider:
         ready = len(pods.ready["candidate"])
         if replicas == before and ready >= replicas + beside:
             return []
-        return [{"replicas": replicas, "before": before, "expected": replicas + beside}]
+        version = found["metadata"]["resourceVersion"] if self.fence else ""
+        return [{"replicas": replicas, "before": before, "expected": replicas + beside, "version": version}]
 
     def _check_template(self, found: t.Mapping[str, t.Any], state: TrafficState) -> None:
         carried = (found["spec"]["template"].get("metadata") or {}).get("labels") or {}
@@ -232,6 +240,26 @@ class ServiceProvider:
             if 400 <= error.status < 500:
                 begun.pop()
             raise
+
+    def _scale(self, begun: list[Operation], operation: Operation) -> dict[str, t.Any]:
+        """The Deployment as stored, scaled; where a lock is held, only as it was when the lock was looked at.
+
+        Its status changes its version too: where nothing else did, the lock is looked at again.
+        """
+        version, left = operation["version"], _ATTEMPTS
+        while True:
+            left -= 1
+            try:
+                body = _replicas_patch(operation["before"], operation["replicas"], version)
+                return self._begin(begun, operation, self._scaled, body)
+            except ClusterError as error:
+                if error.status not in (409, 422) or self.fence is None or not left:
+                    raise
+                now, before = self.cluster.get(self._scaled), version
+                version = now["metadata"]["resourceVersion"]
+                if version == before or now["spec"].get("replicas", 1) != operation["before"]:
+                    raise
+                self.fence.check()
 
     def _await(self, operation: Operation) -> None:
         """Return once as many pods of the candidate are ready as there should be. Raises GuardError."""
@@ -255,7 +283,7 @@ class ServiceProvider:
             self._clock.sleep(_POLL)
 
     def _put_back(self, begun: t.Sequence[Operation], error: BaseException) -> None:
-        """Undo in reverse order; says in the error what stands now."""
+        """Undo in reverse order; says in the error what stands now. What a new holder of the lock did stays."""
         said = []
         for operation in reversed(begun):
             try:
@@ -265,25 +293,39 @@ class ServiceProvider:
         if isinstance(error, RolloutError) and said:
             error.message += f"; {' and '.join(said)}"
 
+    def _now(self, ref: Ref) -> tuple[dict[str, t.Any], str]:
+        """An object that is to be put back, and the version that it must still have then; what others hold stays."""
+        found = self.cluster.get(ref)
+        if self.fence is None:
+            return found, ""
+        self.fence.check()
+        return found, str(found["metadata"]["resourceVersion"])
+
     def _undo(self, operation: Operation) -> str:
         if "patch" in operation:
-            if selector_of(self.cluster.get(self._ref)) == operation["selector"]:
-                self.cluster.patch(self._ref, _selector_patch(operation["selector"], operation["before"]), kind="json")
+            now, version = self._now(self._ref)
+            if selector_of(now) == operation["selector"]:
+                body = _selector_patch(operation["selector"], operation["before"], version)
+                self.cluster.patch(self._ref, body, kind="json")
             return f"the selector is {format_labels(operation['before'])} again"
-        now_replicas = self.cluster.get(self._scaled)["spec"].get("replicas", 1)
-        if now_replicas == operation["replicas"] != operation["before"]:
-            body = _replicas_patch(operation["replicas"], operation["before"])
+        now, version = self._now(self._scaled)
+        if now["spec"].get("replicas", 1) == operation["replicas"] != operation["before"]:
+            body = _replicas_patch(operation["replicas"], operation["before"], version)
             self.cluster.patch(self._scaled, body, kind="json")
         return f"{self._deployment} has {operation['before']} replicas as before"
 
 
-def _selector_patch(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
-    return _replacing("/spec/selector", dict(before), dict(after))
+def _selector_patch(
+    before: t.Mapping[str, str], after: t.Mapping[str, str], version: str = ""
+) -> list[dict[str, t.Any]]:
+    return _replacing("/spec/selector", dict(before), dict(after), version)
 
 
-def _replicas_patch(before: int, after: int) -> list[dict[str, t.Any]]:
-    return _replacing("/spec/replicas", before, after)
+def _replicas_patch(before: int, after: int, version: str) -> list[dict[str, t.Any]]:
+    return _replacing("/spec/replicas", before, after, version)
 
 
-def _replacing(path: str, before: t.Any, after: t.Any) -> list[dict[str, t.Any]]:
-    return [{"op": "test", "path": path, "value": before}, {"op": "replace", "path": path, "value": after}]
+def _replacing(path: str, before: t.Any, after: t.Any, version: str) -> list[dict[str, t.Any]]:
+    """With ``version`` only where the object has that still."""
+    unchanged = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}] if version else []
+    return [*unchanged, {"op": "test", "path": path, "value": before}, {"op": "replace", "path": path, "value": after}]

@@ -22,6 +22,7 @@ class FakeCluster:
 
     def __init__(self, *, dry_run: bool = False) -> None:
         self.server = "https://fake"
+        self.date = 1_800_000_000.0
         self.dry_run = dry_run
         self.calls = 0
         self.writes = 0
@@ -84,18 +85,22 @@ class FakeCluster:
             raise ConflictError(f"{ref} has been modified", status=409, reason="Conflict")
         return self._write(ref, body)
 
-    def delete(self, ref: Ref) -> dict[str, t.Any]:
+    def delete(self, ref: Ref, resource_version: str = "") -> dict[str, t.Any]:
         self._disturb()
-        self.get(ref)
+        version = self.get(ref)["metadata"]["resourceVersion"]
+        if resource_version not in ("", version):
+            raise ConflictError(f"{ref} has been modified", status=409, reason="Conflict")
         self.writes += 1
         if not self.dry_run:
             del self._objects[_key(ref)]
         return {"kind": "Status", "status": "Success"}
 
     def patch(self, ref: Ref, body: t.Any, kind: str = "merge") -> dict[str, t.Any]:
-        assert kind == "json"
         self._disturb()
         current = self.get(ref)
+        if kind == "merge":
+            return self._write(ref, _merged(current, body))
+        assert kind == "json"
         try:
             changed = jsonpatch.apply_patch(current, body)
         except jsonpatch.JsonPatchException as error:
@@ -118,6 +123,16 @@ class FakeCluster:
         self.calls += 1
         if ref.plural in self.forbidden:
             raise ForbiddenError(f"{ref.plural} is forbidden", status=403)
+
+
+def _merged(current: t.Any, patch: t.Any) -> t.Any:
+    """RFC 7386; a map that becomes empty goes, as the API has it with annotations."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(current) if isinstance(current, dict) else {}
+    for key, value in patch.items():
+        merged[key] = _merged(merged.get(key), value)
+    return {key: value for key, value in merged.items() if value not in (None, {}) or key not in patch}
 
 
 def _key(ref: Ref) -> tuple[str, str, str]:
