@@ -19,7 +19,7 @@ NAME ?= rehearsal
 # Options handed on, e.g. make rehearsal OPTIONS="-e release_green_replicas=4".
 OPTIONS ?=
 
-.PHONY: help setup rehearsal cluster cluster-down status test lint sanity docs-lint package pytest unit integration molecule other-core bench bench-gates lock clean
+.PHONY: help setup rehearsal cluster cluster-down status test lint sanity docs-lint package pytest unit integration molecule other-core bench bench-gates bench-kill lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -96,6 +96,9 @@ bench: setup
 
 bench-gates: setup
 	@PYTHONPATH=build/collections $(PYTHON_IN) -m tests.bench.gates.bench $(OPTIONS)
+
+bench-kill: setup
+	@PYTHONPATH=build/collections $(PYTHON_IN) -m tests.bench.kills.bench $(OPTIONS)
 
 lock: setup
 	@uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command "make lock" --upgrade requirements/dev.in -o requirements/dev.lock

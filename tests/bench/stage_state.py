@@ -69,7 +69,7 @@ class StageState:
         async with KubeClient.from_kubeconfig(self.world.kubeconfig, "rehearsal-bench") as client:
             for collection in COLLECTIONS:
                 items = (await client.get(collection))["items"]
-                self.objects[collection] = {item["metadata"]["name"]: _written(item) for item in items}
+                self.objects[collection] = {item["metadata"]["name"]: written(item) for item in items}
 
     async def _write(self) -> None:
         async with KubeClient.from_kubeconfig(self.world.kubeconfig, "rehearsal-bench") as client:
@@ -100,13 +100,13 @@ async def _put(client: KubeClient, collection: str, name: str, item: Object) -> 
             raise
         await client.create(collection, item)
         return
-    if _written(now) != item:
+    if written(now) != item:
         # Of the object that is there, so that what the server owns stays.
         wanted = {**item, "metadata": {**item["metadata"], "resourceVersion": now["metadata"]["resourceVersion"]}}
         await client.request("PUT", f"{collection}/{name}", wanted)
 
 
-def _written(item: Object) -> Object:
+def written(item: Object) -> Object:
     """An object as its owners wrote it."""
     kept = copy.deepcopy(item)
     kept.pop("status", None)
