@@ -101,7 +101,7 @@ def _relieve(
     store: JournalStore, provider: TrafficProvider, duty: Duty, clock: Clock, log: Log
 ) -> dict[str, t.Any] | None:
     gone = clock.monotonic()
-    journal = _patiently(store.read, duty, clock, log)
+    journal = _patiently(store.head, duty, clock, log)
     verdict = what_to_do(journal, None, duty, store.author)
     weight = None
     if verdict.action != "leave":
@@ -143,7 +143,7 @@ def settle(
 def _settle(
     store: JournalStore, provider: TrafficProvider, duty: Duty, clock: Clock, log: Log
 ) -> t.Iterator[dict[str, t.Any]]:
-    journal = _patiently(store.read, duty, clock, log)
+    journal = _patiently(store.head, duty, clock, log)
     if journal is None or duty.on_interrupt == "hold":
         return
     # The stage that relieve() interrupted is no longer begun.
@@ -154,7 +154,7 @@ def _settle(
     open_release = replace(duty, scope="release")
     deadline = clock.monotonic() + duty.settle
     while clock.monotonic() < deadline:
-        journal = _patiently(store.read, duty, clock, log)
+        journal = _patiently(store.head, duty, clock, log)
         if what_to_do(journal, None, open_release, store.author).action == "leave":
             return
         if t.cast(Journal, journal).header["controller"]["since"] != since:
