@@ -78,7 +78,7 @@ class Trigger:
     ``horizon``, in seconds, is about how long the hold will be. Besides, the share must really be beyond
     ``unacceptable``: since that change, or surely so in the latest requests, by their exact binomial bound. So errors
     that grow slowly are not diluted by their beginnings, and what lies between the two limits for hours, proven not
-    to be good, fires nothing.
+    to be good, fires where a stretch of it is beyond, and seldom by chance.
     """
 
     def __init__(self, limits: Limits, risk: float, horizon: float, clump: float = 1.0) -> None:
