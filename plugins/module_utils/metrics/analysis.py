@@ -119,10 +119,13 @@ class Trigger:
         if since_change.total > 0 and since_change.share > self._limits.unacceptable:
             return since_change
         for stretch in self._latest():
-            least = lower_bound(stretch.bad / self._clump, stretch.total / self._clump, _BEYOND)
-            if least > self._limits.unacceptable:
+            # The bound costs more than all else here, and is below the share.
+            if stretch.share > self._limits.unacceptable and self._least(stretch) > self._limits.unacceptable:
                 return stretch
         return None
+
+    def _least(self, stretch: Counts) -> float:
+        return lower_bound(stretch.bad / self._clump, stretch.total / self._clump, _BEYOND)
 
     def _latest(self) -> t.Iterator[Counts]:
         """The requests of the last 1, 2, 4, 8... looks that saw any, the most first."""
