@@ -7,6 +7,7 @@ import ipaddress
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from rehearsal import claims, postgres, processes
@@ -16,6 +17,7 @@ from rehearsal.state import State
 from rehearsal.world import World
 
 PATIENCE = 20.0
+CLOSING = 5.0
 
 
 def take_down(home: Path, keep: bool) -> bool:
@@ -34,7 +36,7 @@ def take_down(home: Path, keep: bool) -> bool:
     left = _end_processes(home, written)
     if left:
         raise CommandError(f"these processes of the world can't be ended: {', '.join(str(p.pid) for p in left)}")
-    sockets = _sockets(home)
+    sockets = _left_open(home)
     if sockets:
         raise CommandError(f"something of the world still listens on {', '.join(sockets)}")
     postgres.remove_remains(home)
@@ -53,6 +55,14 @@ def _end_processes(home: Path, written: State | None) -> list[processes.Identity
     children = [child for process in recorded if process.alive() for child in processes.descendants(process.pid)]
     wanted = {*recorded, *children, *processes.of_world(home)}
     return processes.end(wanted)
+
+
+def _left_open(home: Path) -> list[str]:
+    """What still listens after a moment: a process of many threads is gone before the last of them has let go."""
+    deadline = time.monotonic() + CLOSING
+    while (sockets := _sockets(home)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return sockets
 
 
 def _sockets(home: Path) -> list[str]:

@@ -78,7 +78,7 @@ class Trigger:
     ``horizon``, in seconds, is about how long the hold will be. Besides, the share must really be beyond
     ``unacceptable``: since that change, or surely so in the latest requests, by their exact binomial bound. So errors
     that grow slowly are not diluted by their beginnings, and what lies between the two limits for hours, proven not
-    to be good, fires nothing.
+    to be good, fires where a stretch of it is beyond, and seldom by chance.
     """
 
     def __init__(self, limits: Limits, risk: float, horizon: float, clump: float = 1.0) -> None:
@@ -119,10 +119,13 @@ class Trigger:
         if since_change.total > 0 and since_change.share > self._limits.unacceptable:
             return since_change
         for stretch in self._latest():
-            least = lower_bound(stretch.bad / self._clump, stretch.total / self._clump, _BEYOND)
-            if least > self._limits.unacceptable:
+            # The bound costs more than all else here, and is below the share.
+            if stretch.share > self._limits.unacceptable and self._least(stretch) > self._limits.unacceptable:
                 return stretch
         return None
+
+    def _least(self, stretch: Counts) -> float:
+        return lower_bound(stretch.bad / self._clump, stretch.total / self._clump, _BEYOND)
 
     def _latest(self) -> t.Iterator[Counts]:
         """The requests of the last 1, 2, 4, 8... looks that saw any, the most first."""

@@ -77,10 +77,18 @@ def stable_before(source: Source, condition: Condition, until: float) -> tuple[B
     return measured[stable.name, condition.window].buckets
 
 
-def in_step(seen: t.Sequence[list[Batch]]) -> t.Iterator[tuple[Batch, ...]]:
-    """Batches of several metrics side by side. What one of them has from longer ago than the others is left out."""
-    least = min(len(batches) for batches in seen)
-    return zip(*(batches[-least:] for batches in seen), strict=True)
+def in_step(seen: t.Sequence[list[Batch] | NoBatch]) -> list[tuple[Batch, ...]]:
+    """Batches of several metrics side by side. What one of them has from longer ago than the others is left out.
+
+    Raises the first NoBatch among them.
+    """
+    known: list[list[Batch]] = []
+    for batches in seen:
+        if isinstance(batches, NoBatch):
+            raise batches
+        known.append(batches)
+    least = min(len(batches) for batches in known)
+    return list(zip(*(batches[-least:] for batches in known), strict=True))
 
 
 def look_at(

@@ -94,13 +94,13 @@ class Lookback:
         batches = look_at(followers, self._source, since, at, strict)
         judged = {}
         for one in criteria:
-            seen = [batches[metric.name] for metric in one.metrics]
-            nothing = next((found for found in seen if isinstance(found, NoBatch)), None)
-            if nothing:
+            try:
+                taken = in_step([batches[metric.name] for metric in one.metrics])
+            except NoBatch as nothing:
                 judged[one.key] = unjudged(one, nothing.verdict, str(nothing))
                 continue
             held = Held(one, self._conditions, self._risks, stable_before(self._source, one, since), since=since)
-            for step in in_step([found for found in seen if isinstance(found, list)]):
+            for step in taken:
                 held.add(*step)
             judged[one.key] = held.judgement()
         return judged

@@ -131,12 +131,12 @@ class Observer:
 
     def _weigh(self, condition: Condition, seen: t.Sequence[list[Batch] | NoBatch], criteria_count: bool) -> Judgement:
         weighing = self._weighings[condition.key]
-        nothing = next((one for one in seen if isinstance(one, NoBatch)), None)
-        if nothing:
-            before = weighing.judgement()
-            return before if before.fires else unjudged(condition, nothing.verdict, str(nothing))
+        try:
+            taken = in_step(seen)
+        except NoBatch as nothing:
+            return weighing.judgement() if weighing.fires else unjudged(condition, nothing.verdict, str(nothing))
         fired = None
-        for step in in_step([one for one in seen if isinstance(one, list)]):
+        for step in taken:
             counts = criteria_count or condition.is_trigger
             weighing.add(*(step if counts else [one.without_requests() for one in step]))
             # What is over by the end of the look has happened all the same.
