@@ -11,11 +11,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rehearsal.world import World
-from tests.integration.postgres_server import place, server  # noqa: F401
+
+if TYPE_CHECKING:
+    from tests.integration.postgres_server import Place, Server
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 10.0
@@ -68,3 +71,21 @@ def api_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def kubeconfig(api_world: World) -> Path:
     """The administrator's kubeconfig of ``api_world``."""
     return api_world.kubeconfig
+
+
+# pytest reads this file before the collection can be imported, so these two import what they need when they are used.
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL of the tests' own."""
+    from tests.integration.postgres_server import running
+
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def place(server: Server) -> Place:
+    """A database with the application's tables and a hundred workflows, each with an entry in the log."""
+    from tests.integration.postgres_server import FILL, schema_of_the_application
+
+    return server.database(schema_of_the_application(), FILL)

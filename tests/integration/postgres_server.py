@@ -1,7 +1,4 @@
-"""A PostgreSQL of the tests' own, on a Unix socket: the application's tables, and roles that may more or less.
-
-Import the fixture where it is used: ``from tests.integration.postgres_server import server  # noqa: F401``.
-"""
+"""A PostgreSQL of the tests' own, on a Unix socket: the application's tables, and roles that may more or less."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.database.actions import carry_out
@@ -159,12 +155,6 @@ def _wait(place: Place, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
-
-
 def schema_of_the_application() -> str:
     """The tables of the sample application."""
     return postgres.SCHEMA.read_text()
@@ -212,9 +202,3 @@ def schemas(place: Place, like: str) -> list[str]:
     """Names of the schemas that match ``like``."""
     found = place.sql(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE '{like}' ORDER BY 1")
     return [name for (name,) in found]
-
-
-@pytest.fixture
-def place(server: Server) -> Place:
-    """The application's tables with a hundred workflows, each with an entry in the log that refers to it."""
-    return server.database(schema_of_the_application(), FILL)

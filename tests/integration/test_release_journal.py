@@ -199,10 +199,13 @@ def test_a_write_bears_with_an_api_that_is_away_and_says_so(kubeconfig: Path, cl
 
     with ThreadPoolExecutor(1) as pool:
         with away(kubeconfig.parent):
+            began = time.monotonic()
             refused = write(api_patience=0)
+            once = time.monotonic() - began
             late = write(api_patience=2)
             patient = pool.submit(write, api_patience=60)
-            time.sleep(4)
+            # Long enough for it to have tried, on a machine that is as busy as it was.
+            time.sleep(3 + 2 * once)
             assert not patient.done()
         done = patient.result()
     assert (refused["failed"], refused["error"]) == (True, "unreachable")
