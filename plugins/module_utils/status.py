@@ -370,6 +370,21 @@ def _unfinished(_stage: str, data: Json) -> str:
     return f"a rollback didn't finish: {problems[0] if problems else 'no reason given'}"
 
 
+def _changed(_stage: str, data: Json) -> str:
+    before, after = data.get("before") or {}, data.get("after") or {}
+    moved = [
+        f"{key} {_value(before.get(key))} → {_value(value)}" for key, value in after.items() if value != before.get(key)
+    ]
+    return f"{data.get('object')}: {', '.join(moved) or 'changed'}"
+
+
+def _value(value: t.Any) -> str:
+    """A value from before or after a change, on a line."""
+    if value is None or value == []:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 _WORDS: dict[str, t.Callable[[str, Json], str]] = {
     "opened": lambda _stage, _data: "the release was opened",
     "taken_up": lambda _stage, _data: "the release was taken up",
@@ -377,6 +392,7 @@ _WORDS: dict[str, t.Callable[[str, Json], str]] = {
     "stage_ended": _ended,
     "interrupted": _interrupted,
     "state_changed": lambda _stage, data: f"now {str(data.get('state')).replace('_', ' ')} {_why(data)}".strip(),
+    "changed": _changed,
     "decision": lambda stage, data: f"{stage}: {data.get('decision')}, decided by {data.get('by')}",
     "rollback_unfinished": _unfinished,
 }

@@ -29,11 +29,11 @@ from tests.bench.kills.world_state import Objects, Rows, differences, read_objec
 from tests.bench.playbook import BenchError
 
 RESULT = REPOSITORY / "build" / "bench-kill.json"
-LOAD_RATE, LOAD_SECONDS = 80, 14_400.0
+LOAD_RATE, LOAD_SECONDS = 120, 14_400.0
 SEED = 20261121
 # A fast clock has few requests and workflows to judge by, so that gates tell only what is far apart.
 RELEASE: dict[str, Any] = {
-    "release_time_scale": 0.002,
+    "release_time_scale": 0.004,
     "release_green_replicas": 2,
     "release_canary_replicas": {"start": 1, "expand": 2},
     "release_unacceptable": {"error_rate": 0.3, "slow": 0.5, "workflow_failure_rate": 0.9},

@@ -16,7 +16,7 @@ from rehearsal.world import World
 from tests.bench.playbook import INVENTORY, PROGRAM, BenchError, environment, last_lines
 
 CALLBACKS = Path(__file__).parent / "callback"
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 @dataclass(frozen=True)

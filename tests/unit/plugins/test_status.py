@@ -239,6 +239,10 @@ def test_times_long_ago_have_their_date_and_none_are_to_come() -> None:
         ("rollback_unfinished", {"problems": ["weight: no", "edge: no"]}, "a rollback didn't finish: weight: no"),
         ("decision", {"decision": "go", "by": "gates"}, "stage s: go, decided by gates"),
         ("rolled_back_again", {"reason": "y"}, "rolled back again (y)"),
+        ("changed", {"object": "Deployment x", "before": {"n": 1}, "after": {"n": 4}}, "Deployment x: n 1 → 4"),
+        ("changed", {"object": "a/b", "before": {"weight": 5}, "after": {"weight": 0}}, "a/b: weight 5 → 0"),
+        ("changed", {"object": "x", "before": {"is": []}, "after": {"is": ["a", "b"]}}, "x: is none → a, b"),
+        ("changed", {"object": "x", "before": None, "after": None}, "x: changed"),
         ("snapshot", {}, "snapshot"),
     ],
 )  # fmt: skip
