@@ -29,6 +29,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     RolloutError,
     UnreachableError,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.http_errors import cause
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import (
     Ref,
     autoscaler,
@@ -379,15 +380,10 @@ def _no_answer(server: str, timeout: float, error: Exception) -> UnreachableErro
             server=server,
         )
     return UnreachableError(
-        f"the Kubernetes API at {server} can't be reached: {_cause(error)}; {way_out}",
+        f"the Kubernetes API at {server} can't be reached: {cause(error, timeout)}; {way_out}",
         reason="connection",
         server=server,
     )
-
-
-def _cause(error: Exception) -> str:
-    """What went wrong without urllib3's description of the connection, which repeats host and port."""
-    return str(error).rsplit("connection: ", 1)[-1]
 
 
 def _as_object(server: str, data: bytes) -> dict[str, t.Any]:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, SourceDownError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.http_errors import cause
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.answers import Reply, read_reply
 
 try:
@@ -110,7 +111,7 @@ class Transport:
                 # A kept-alive connection that the server closed just now; asking again is harmless.
                 response = self._pool.request("GET", target, redirect=False)
         except urllib3.exceptions.HTTPError as error:
-            raise SourceDownError(f"Prometheus at {url} does not answer: {_reason(error, self._timeout)}") from error
+            raise SourceDownError(f"Prometheus at {url} does not answer: {cause(error, self._timeout)}") from error
         return read_reply(url, response.status, response.headers, response.data)
 
 
@@ -160,11 +161,3 @@ def _load(problems: list[str], option: str, said: str, load: t.Callable[[], None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problems.append(f"prometheus.{option}: {said} can't be used: {reason}; give PEM files that this user can read")
-
-
-def _reason(error: Exception, timeout: float) -> str:
-    """What happened, without the object addresses that urllib3 puts in its messages."""
-    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a timeout by inheritance only
-    if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
-        return f"no answer within {timeout:g} s"
-    return str(error).rsplit(": ", 1)[-1] if refused or "object at 0x" in str(error) else str(error)

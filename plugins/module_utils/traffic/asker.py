@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.http_errors import cause
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probe import Answer
 
 try:
@@ -114,7 +115,7 @@ class Asker:
                 redirect=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            return Answer(0, time.perf_counter() - started, error=_cause(error))
+            return Answer(0, time.perf_counter() - started, error=cause(error, self._edge.timeout))
         seconds = time.perf_counter() - started
         return Answer(response.status, seconds, self._recogniser.version(response.headers, response.data))
 
@@ -125,12 +126,6 @@ class Asker:
         if self._edge.session_cookie:
             headers["Cookie"] = f"{self._edge.session_cookie}={uuid.uuid4().hex}"
         return headers
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return str(error).rpartition(": ")[2]  # the address before it is known
-    return f"{type(error).__name__}: {error}"
 
 
 def _tls(edge: Edge) -> dict[str, t.Any]:
