@@ -24,10 +24,10 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fenc
     note_renewed,
     take,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_objects import Scope, objects_of
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import Acquired, LeaseStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref, service
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog_process import state_directory
 from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
@@ -44,6 +44,7 @@ SPEC = ArgumentSpec(
         "seen": {"type": "str"},
         "traffic": {"type": "dict"},
         "entry_service": {"type": "str"},
+        "canary_drain": {"type": "list", "elements": "dict", "default": []},
         "directory": {"type": "path"},
         "who": {"type": "str"},
         "controller": {"type": "str"},
@@ -131,7 +132,12 @@ def _acquire(store: LeaseStore, options: Options, main: Process) -> dict[str, t.
     claim = lease.Claim(_holder(options, author), options["duration"], main.evidence(), reason)
     began = boottime()
     acquired, touched = take(
-        store, claim, lambda: _objects(store, options), wait=options["wait"], seen=options["seen"], force=force
+        store,
+        claim,
+        lambda: objects_of(store.cluster, _scope(options)),
+        wait=options["wait"],
+        seen=options["seen"],
+        force=force,
     )
     hold = hold_of(store, acquired, str(_record(options)))
     noted = _noted(hold, began + acquired.waited, store.cluster)
@@ -160,6 +166,11 @@ def _acquired(acquired: Acquired, touched: list[Ref], store: LeaseStore) -> dict
     }
 
 
+def _scope(options: Options) -> Scope:
+    place = (options["namespace"], options["application"])
+    return Scope(*place, options["traffic"], options["entry_service"] or "", options["canary_drain"])
+
+
 def _author(options: Options) -> Author:
     usual = default_author()
     return Author(options["who"] or usual.who, options["controller"] or usual.host)
@@ -178,19 +189,6 @@ def _record(options: Options) -> Path:
     place = " ".join(str(options[name]) for name in ("host", "kubeconfig", "context", "namespace"))
     digest = hashlib.sha256(place.encode()).hexdigest()[:12]
     return directory / f"lease-{options['application']}-{digest}.json"
-
-
-def _objects(store: LeaseStore, options: Options) -> list[Ref]:
-    """What the release changes under the lock. Raises RolloutError where what carries the weight can't be read."""
-    refs = [*JournalStore(store.cluster, store.namespace, store.application).objects]
-    if options["entry_service"]:
-        refs.append(service(store.namespace, options["entry_service"]))
-    traffic = options["traffic"]
-    if traffic:
-        provider = open_provider(str(traffic.get("provider") or "istio"), store.cluster, traffic)
-        provider.prepare()
-        refs += provider.objects()
-    return refs
 
 
 def _noted(hold: lease.Hold, at: float, cluster: Cluster) -> dict[str, t.Any]:

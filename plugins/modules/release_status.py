@@ -132,7 +132,8 @@ events:
 differences:
   description:
     - What isn't as the journal says. C(variable) of the inventory that names the object, C(what) is, what that
-      C(means), what can be done C(by_hand), what other C(ways_out) there are, and all of it as a C(sentence).
+      C(means), what can be done C(by_hand), what other C(ways_out) there are, whether a rollback that was cut off
+      leaves it so (C(taken_back)), and all of it as a C(sentence).
   returned: when there is a release
   type: list
   elements: dict

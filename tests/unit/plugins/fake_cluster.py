@@ -68,6 +68,9 @@ class FakeCluster:
             and wanted <= body["metadata"].get("labels", {}).items()
         ]
 
+    def list_metadata(self, collection: Ref, label_selector: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+        return [item["metadata"] for item in self.list(collection, label_selector)]
+
     def create(self, ref: Ref, body: dict[str, t.Any]) -> dict[str, t.Any]:
         self._disturb()
         ref = dataclasses.replace(ref, name=body["metadata"]["name"])  # as the API, which is sent no name but this

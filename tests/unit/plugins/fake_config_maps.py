@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
@@ -37,6 +37,10 @@ class FakeConfigMaps:
         found = [item for path, item in self.objects.items() if path.startswith(collection.path + "/")]
         return [copy.deepcopy(item) for item in found if wanted.items() <= item["metadata"]["labels"].items()]
 
+    def list_metadata(self, collection: Ref, label_selector: Mapping[str, str]) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in label_selector.items())
+        return [item["metadata"] for item in self.list(collection, selector)]
+
     def create(self, ref: Ref, body: Object) -> Object:
         self.before_write()
         if ref.path in self.objects:
@@ -52,10 +56,12 @@ class FakeConfigMaps:
             raise ConflictError("changed", status=409, reason="Conflict")
         return self._store(ref, body)
 
-    def delete(self, ref: Ref) -> Object:
+    def delete(self, ref: Ref, resource_version: str = "") -> Object:
         self.before_write()
         if ref.path not in self.objects:
             raise NotFoundError("gone", status=404)
+        if resource_version not in ("", self.objects[ref.path]["metadata"]["resourceVersion"]):
+            raise ConflictError("changed", status=409, reason="Conflict")
         return self.objects.pop(ref.path)
 
     def _store(self, ref: Ref, body: Object) -> Object:
