@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import lease
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Author
@@ -26,6 +27,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fenc
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_objects import Scope, objects_of
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import Acquired, LeaseStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.patience import Patience
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog_process import state_directory
@@ -45,6 +47,7 @@ SPEC = ArgumentSpec(
         "traffic": {"type": "dict"},
         "entry_service": {"type": "str"},
         "canary_drain": {"type": "list", "elements": "dict", "default": []},
+        "api_patience": {"type": "float", "default": 120.0},
         "directory": {"type": "path"},
         "who": {"type": "str"},
         "controller": {"type": "str"},
@@ -102,9 +105,14 @@ def _read(store: LeaseStore, options: Options) -> dict[str, t.Any]:
 
 def _renew(store: LeaseStore, options: Options) -> dict[str, t.Any]:
     hold, at = lease.Hold.from_option(options["lease"]), boottime()
-    lock = store.renew(hold)
+    patience = Patience(SystemClock(), options["api_patience"])
+    lock = patience.get(lambda: store.renew(hold))
+    noted = _noted(hold, at + patience.waited, store.cluster)
+    if patience.waited:
+        away = f"the Kubernetes API was away for {patience.waited:.0f} s; the lock was renewed after that"
+        noted = {"warnings": [*noted.get("warnings", []), away]}
     result = {"changed": False, "state": lease.OURS, "held": True, "lock": lease.facts_of(lock, store.now)}
-    return {**result, "lease": hold.as_option(), **_noted(hold, at, store.cluster)}
+    return {**result, "lease": hold.as_option(), **noted}
 
 
 def _release(store: LeaseStore, options: Options) -> dict[str, t.Any]:

@@ -85,6 +85,12 @@ options:
     type: list
     elements: dict
     default: []
+  api_patience:
+    description:
+      - For how many seconds O(action=renew) is tried again while the Kubernetes API is away. That it was away is a
+        warning.
+    type: float
+    default: 120
   directory:
     description:
       - Folder for the file that says when the lock was last renewed.

@@ -307,8 +307,10 @@ def test_status_says_where_it_stands_and_what_to_type(
         "To go on:\n  ansible-playbook -i INVENTORY claude_enhancer.rollout.deploy",
     ):
         assert said in done.stdout, done.stdout
-    shown = done.stdout[done.stdout.index("Release ") : done.stdout.index("\n\n", done.stdout.index("Release "))]
-    assert len(shown.splitlines()) <= 30
+    shown = done.stdout[done.stdout.index("Release ") :].split("\n\n")
+    assert len(shown[0].splitlines()) <= 10
+    assert "To go on:" in shown[0], "what is to be done is told first"
+    assert len(shown[1].splitlines()) <= 20
 
 
 def lease(holder: str) -> dict[str, Any]:

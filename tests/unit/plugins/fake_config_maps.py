@@ -31,15 +31,15 @@ class FakeConfigMaps:
         self.requests += 1
         return copy.deepcopy(self.objects.get(ref.path))
 
+    def list_metadata(self, collection: Ref, label_selector: Mapping[str, str]) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in label_selector.items())
+        return [item["metadata"] for item in self.list(collection, selector)]
+
     def list(self, collection: Ref, label_selector: str = "") -> list[Object]:
         self.requests += 1
         wanted = dict(pair.split("=") for pair in label_selector.split(",") if pair)
         found = [item for path, item in self.objects.items() if path.startswith(collection.path + "/")]
         return [copy.deepcopy(item) for item in found if wanted.items() <= item["metadata"]["labels"].items()]
-
-    def list_metadata(self, collection: Ref, label_selector: Mapping[str, str]) -> list[Object]:
-        selector = ",".join(f"{key}={value}" for key, value in label_selector.items())
-        return [item["metadata"] for item in self.list(collection, selector)]
 
     def create(self, ref: Ref, body: Object) -> Object:
         self.before_write()

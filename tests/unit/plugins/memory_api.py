@@ -66,15 +66,15 @@ class MemoryApi:
         except NotFoundError:
             return None
 
+    def list_metadata(self, collection: Ref, label_selector: Mapping[str, str]) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in label_selector.items())
+        return [item["metadata"] for item in self.list(collection, selector)]
+
     def list(self, collection: Ref, label_selector: str | Mapping[str, str] | None = None) -> list[Object]:
         with self._told(collection):
             matches = selecting(str(label_selector or ""))
             stored = self.operations.store.all(self._resource(collection).key, collection.namespace)
             return [item for item in (one.read() for one in stored) if matches(item)]
-
-    def list_metadata(self, collection: Ref, label_selector: Mapping[str, str]) -> list[Object]:
-        selector = ",".join(f"{key}={value}" for key, value in label_selector.items())
-        return [item["metadata"] for item in self.list(collection, selector)]
 
     def locate(self, api_version: str, kind: str, namespace: str, name: str) -> Ref:
         for resource in self.operations.registry:
