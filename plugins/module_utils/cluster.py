@@ -194,8 +194,11 @@ class Cluster:
             return None
 
     def list_metadata(self, collection: Ref, label_selector: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
-        """The ``metadata`` of the objects of a kind with these labels, without the rest, which may be large."""
-        query = {"labelSelector": format_label_selector(label_selector)}
+        """The ``metadata`` of the objects of a kind with these labels, without the rest, which may be large.
+
+        As the API server has them at hand, which may be a moment old: so it need not read them all from its store.
+        """
+        query = {"labelSelector": format_label_selector(label_selector), "resourceVersion": "0"}
         answer = self._call("GET", collection.collection, query=query, accept=_METADATA_ONLY)
         return [item["metadata"] for item in answer.get("items") or []]
 
