@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import lease
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC, Cluster
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError, RolloutError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Author
@@ -24,10 +25,11 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fenc
     note_renewed,
     take,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_objects import Scope, objects_of
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import Acquired, LeaseStore
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.patience import Patience
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.processes import Process
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref, service
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.watchdog_process import state_directory
 from ansible_collections.claude_enhancer.rollout.plugins.plugin_utils.release_action import ReleaseAction
 
@@ -44,6 +46,8 @@ SPEC = ArgumentSpec(
         "seen": {"type": "str"},
         "traffic": {"type": "dict"},
         "entry_service": {"type": "str"},
+        "canary_drain": {"type": "list", "elements": "dict", "default": []},
+        "api_patience": {"type": "float", "default": 120.0},
         "directory": {"type": "path"},
         "who": {"type": "str"},
         "controller": {"type": "str"},
@@ -101,9 +105,14 @@ def _read(store: LeaseStore, options: Options) -> dict[str, t.Any]:
 
 def _renew(store: LeaseStore, options: Options) -> dict[str, t.Any]:
     hold, at = lease.Hold.from_option(options["lease"]), boottime()
-    lock = store.renew(hold)
+    patience = Patience(SystemClock(), options["api_patience"])
+    lock = patience.get(lambda: store.renew(hold))
+    noted = _noted(hold, at + patience.waited, store.cluster)
+    if patience.waited:
+        away = f"the Kubernetes API was away for {patience.waited:.0f} s; the lock was renewed after that"
+        noted = {"warnings": [*noted.get("warnings", []), away]}
     result = {"changed": False, "state": lease.OURS, "held": True, "lock": lease.facts_of(lock, store.now)}
-    return {**result, "lease": hold.as_option(), **_noted(hold, at, store.cluster)}
+    return {**result, "lease": hold.as_option(), **noted}
 
 
 def _release(store: LeaseStore, options: Options) -> dict[str, t.Any]:
@@ -131,7 +140,12 @@ def _acquire(store: LeaseStore, options: Options, main: Process) -> dict[str, t.
     claim = lease.Claim(_holder(options, author), options["duration"], main.evidence(), reason)
     began = boottime()
     acquired, touched = take(
-        store, claim, lambda: _objects(store, options), wait=options["wait"], seen=options["seen"], force=force
+        store,
+        claim,
+        lambda: objects_of(store.cluster, _scope(options)),
+        wait=options["wait"],
+        seen=options["seen"],
+        force=force,
     )
     hold = hold_of(store, acquired, str(_record(options)))
     noted = _noted(hold, began + acquired.waited, store.cluster)
@@ -160,6 +174,11 @@ def _acquired(acquired: Acquired, touched: list[Ref], store: LeaseStore) -> dict
     }
 
 
+def _scope(options: Options) -> Scope:
+    place = (options["namespace"], options["application"])
+    return Scope(*place, options["traffic"], options["entry_service"] or "", options["canary_drain"])
+
+
 def _author(options: Options) -> Author:
     usual = default_author()
     return Author(options["who"] or usual.who, options["controller"] or usual.host)
@@ -178,19 +197,6 @@ def _record(options: Options) -> Path:
     place = " ".join(str(options[name]) for name in ("host", "kubeconfig", "context", "namespace"))
     digest = hashlib.sha256(place.encode()).hexdigest()[:12]
     return directory / f"lease-{options['application']}-{digest}.json"
-
-
-def _objects(store: LeaseStore, options: Options) -> list[Ref]:
-    """What the release changes under the lock. Raises RolloutError where what carries the weight can't be read."""
-    refs = [*JournalStore(store.cluster, store.namespace, store.application).objects]
-    if options["entry_service"]:
-        refs.append(service(store.namespace, options["entry_service"]))
-    traffic = options["traffic"]
-    if traffic:
-        provider = open_provider(str(traffic.get("provider") or "istio"), store.cluster, traffic)
-        provider.prepare()
-        refs += provider.objects()
-    return refs
 
 
 def _noted(hold: lease.Hold, at: float, cluster: Cluster) -> dict[str, t.Any]:

@@ -32,6 +32,11 @@ WAYS_TO_BEGIN = (
     "or, if a release lost its journal, take that back with claude_enhancer.rollout.rollback and its inventory, which "
     "needs none"
 )
+_TAKEN_BACK = (
+    "a rollback seems to have begun, or the watchdog of a run that is gone took the traffic back, and did not come to "
+    "write that into the journal"
+)
+_FINISH_IT = "finish it with claude_enhancer.rollout.rollback"
 Labels = t.Mapping[str, str]
 
 # Stage of the playbooks → the candidate's Deployment that it brings up, and the variable with its replicas.
@@ -124,13 +129,17 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """``variable`` of the inventory that names the object, what is, what that means, and what can be done by hand."""
+    """``variable`` of the inventory that names the object, what is, what that means, and what can be done by hand.
+
+    ``taken_back``: a rollback or a watchdog that did not come to say so leaves it like this.
+    """
 
     variable: str
     what: str
     means: str = ""
     by_hand: str = ""
     ways_out: str = WAYS_OUT
+    taken_back: bool = False
 
     @property
     def sentence(self) -> str:
@@ -328,12 +337,12 @@ def _of_weight(must: Expected, seen: SeenWeight | None) -> t.Iterator[Difference
         said = in_percent(must.weights)
         uneven = len(set(seen.routes)) > 1
         shown = f"{', '.join(map(str, seen.routes))} % in its routes" if uneven else f"{seen.weight} %"
-        yield Difference(
-            "release_traffic",
-            f"{seen.ref} gives the candidate {shown}{_by(seen.writer)}, and {must.says} {said}",
-            _means_of_weight(must, seen, uneven=uneven),
-            f"set it to {max(must.weights)} % with traffic_weight if that is what users should have",
-        )
+        what = f"{seen.ref} gives the candidate {shown}{_by(seen.writer)}, and {must.says} {said}"
+        by_hand = f"set it to {max(must.weights)} % with traffic_weight if that is what users should have"
+        if seen.weight == 0:
+            yield Difference("release_traffic", what, _TAKEN_BACK, f"{_FINISH_IT}; {by_hand}", taken_back=True)
+        else:
+            yield Difference("release_traffic", what, _means_of_weight(must, seen, uneven=uneven), by_hand)
 
 
 def _means_of_weight(must: Expected, seen: SeenWeight, *, uneven: bool) -> str:
@@ -341,8 +350,6 @@ def _means_of_weight(must: Expected, seen: SeenWeight, *, uneven: bool) -> str:
         return "some routes were changed by somebody else"
     if seen.weight > max(must.weights or {0}):
         return "users are on the candidate that no stage has put there"
-    if seen.weight == 0:
-        return "somebody else took the traffic back, who may know why"
     return "somebody else moved it"
 
 
@@ -356,13 +363,13 @@ def _of_entry(must: Expected, seen: SeenService | None) -> t.Iterator[Difference
         return
     wanted = " or ".join(format_labels(must.selectors[side]) for side in SIDES if side in must.entry)
     side = selected(must, seen)
+    what = f"Service {seen.name} selects {format_labels(seen.selector)}{_by(seen.writer)}, and {must.says} {wanted}"
+    by_hand = "set its selector back with service_switch"
+    if side == "stable":
+        yield Difference("release_entry_service", what, _TAKEN_BACK, f"{_FINISH_IT}; {by_hand}", taken_back=True)
+        return
     means = f"whoever calls it gets the {side} side" if side else "it selects neither side as the release knows it"
-    yield Difference(
-        "release_entry_service",
-        f"Service {seen.name} selects {format_labels(seen.selector)}{_by(seen.writer)}, and {must.says} {wanted}",
-        means,
-        "set its selector back with service_switch",
-    )
+    yield Difference("release_entry_service", what, means, by_hand)
 
 
 def selected(must: Expected, seen: SeenService) -> Side | None:

@@ -211,7 +211,7 @@ class JournalStore:
             self._archive(before)
         self._save(after, found)
         # Last, so that a release which is kept no longer never holds up the next one.
-        warnings = self._retire(keep) if before is not None else []
+        warnings = [*self._retire(keep), *self._sweep()] if before is not None else []
         return Written(None, after, {"resumed": False, **({"warnings": warnings} if warnings else {})})
 
     def begin(self, stage: str, data: Json | None = None, release_id: str | None = None) -> Written:
@@ -379,8 +379,8 @@ class JournalStore:
         warnings: list[str] = []
         for number in old:
             try:
-                self._forget(entries[number]["journal"])
-            except (ClusterError, JournalError) as error:
+                self._forget(entries[number])
+            except ClusterError as error:
                 warnings.append(f"release {entries[number]['release_id']}, kept no longer, stays: {error.message}")
             else:
                 del entries[number]
@@ -389,24 +389,45 @@ class JournalStore:
                 self._write_history(entries, found)
         return warnings
 
-    def _forget(self, name: str) -> None:
-        """Delete an archived journal, its parts first: as long as it is there they can be found."""
-        found = self.cluster.find(config_map(self.namespace, name))
-        for one in [*self._beside(found, name), name]:
-            with contextlib.suppress(NotFoundError):
-                self.cluster.delete(config_map(self.namespace, one))
+    def _forget(self, entry: Json) -> None:
+        """Delete what lies beside an archived journal, then itself: as long as it is there it is tried again."""
+        self._delete(self._beside(entry["release_id"]))
+        name = config_map(self.namespace, entry["journal"])
+        with contextlib.suppress(NotFoundError):
+            self.cluster.delete(name)
 
-    def _beside(self, found: Json | None, name: str) -> list[str]:
-        """The ConfigMaps that belong to the archived journal ``found``."""
-        if found is None:
-            return []
-        journal = layout.from_data(found.get("data") or {}, self._named(name))
-        parts = [part.name for part in journal.parts]
-        events: list[Json] = list(journal.events)
-        for part in parts:
-            held = self.cluster.find(config_map(self.namespace, part))
-            events += layout.part_events(held.get("data") or {}, self._named(part)) if held else []
-        return [*layout.names_apart(events), *parts]
+    def _beside(self, release_id: str = "") -> list[Json]:
+        """The metadata of all parts and data set apart, of one release or of all."""
+        return self.cluster.list_metadata(
+            config_map(self.namespace), layout.labels(self.application, layout.PART, release_id)
+        )
+
+    def _sweep(self) -> list[str]:
+        """Delete what lies beside no release that is kept: killed writers left it. What went wrong is told."""
+        try:
+            # In this order, so that a release that began meanwhile is never missing: it is in the newest ConfigMap, or
+            # by the time that it isn't any more, in the history.
+            found = self._beside()
+            newest = self.head()
+            entries, _object = self._history()
+        except (ClusterError, JournalError) as error:
+            return [f"what killed writers may have left beside the journal stays: {error.message}"]
+        kept = {layout.slug(entry["release_id"]) for entry in entries.values()}
+        kept |= {layout.slug(newest.release_id)} if newest else set()
+        orphans = [one for one in found if (one.get("labels") or {}).get(layout.RELEASE_LABEL, "") not in {*kept, ""}]
+        try:
+            self._delete(orphans)
+        except ClusterError as error:
+            return [f"what killed writers left beside the journal stays: {error.message}"]
+        return []
+
+    def _delete(self, listed: t.Iterable[Json]) -> None:
+        """As they were listed, so that nothing goes which somebody made since under the same name."""
+        for one in listed:
+            if self.fence:
+                self.fence.check()
+            with contextlib.suppress(NotFoundError, ConflictError):
+                self.cluster.delete(config_map(self.namespace, one["name"]), resource_version=one["resourceVersion"])
 
 
 def find_application(cluster: Cluster, namespace: str) -> str | None:

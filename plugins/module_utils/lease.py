@@ -163,6 +163,16 @@ def judge(lock: Lock | None, holder: str, now: float, *, unchanged: float = 0.0,
     return Standing(HELD)
 
 
+def name_of_rollback(who: str, release: str, mark: str) -> str:
+    """The holder's name of a rollback that a person starts."""
+    return f"{who}:rollback of {release}:{mark}"
+
+
+def rolls_back(holder: str, release: str) -> bool:
+    """Whether ``holder`` is the name of a rollback of ``release``."""
+    return f":rollback of {release}:" in holder
+
+
 # ---- what is written
 
 

@@ -15,13 +15,13 @@ import secrets
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import lease
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Ref, service
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore, default_author
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Ref
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import default_author
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence, hold_of, take
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_objects import Scope, objects_of
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import Acquired, LeaseStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_steps import Done
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.rollback_traffic import TrafficWork
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
 
 _SHORTEST = 60
 
@@ -39,7 +39,7 @@ class RollbackLock:
         self._store = LeaseStore(self._cluster, self._target.namespace, self._target.application, traffic.clock)
         author, journal = default_author(), self._target.journal
         released = journal.release_id if journal else self._target.application
-        holder = f"{author.who}@{author.host}:rollback of {released}:{secrets.token_hex(4)}"
+        holder = lease.name_of_rollback(f"{author.who}@{author.host}", released, secrets.token_hex(4))
         self._claim = lease.Claim(holder, max(_SHORTEST, round(seconds)), process, f"rollback: {reason}")
 
     def take(self) -> Done:
@@ -52,12 +52,15 @@ class RollbackLock:
         return self._done(acquired, [done for done in (look() for look in again) if done.changed])
 
     def _objects(self) -> list[Ref]:
-        refs = [*JournalStore(self._cluster, self._target.namespace, self._target.application).objects]
-        refs.append(service(self._target.fact("release_namespace"), self._target.fact("release_entry_service", "name")))
-        traffic = self._target.traffic
-        provider = open_provider(traffic.get("provider") or "istio", self._cluster, traffic)
-        provider.prepare()
-        return [*refs, *provider.objects()]
+        target = self._target
+        scope = Scope(
+            target.fact("release_namespace"),
+            target.application,
+            target.traffic,
+            target.fact("release_entry_service", "name"),
+            target.facts.get("release_canary_drain") or (),
+        )
+        return objects_of(self._cluster, scope)
 
     def _done(self, acquired: Acquired, late: t.Sequence[Done]) -> Done:
         former = acquired.taken.holder if acquired.taken else ""

@@ -32,7 +32,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.expected_w
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Claim
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Claim, Lock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_store import LeaseStore
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.prometheus import (
     PROMETHEUS,
@@ -45,7 +45,13 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.preflight_
     versions,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.release_world import look
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.resume import RESUME, Resume, decide, fresh_id
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.resume import (
+    RESUME,
+    Resume,
+    cut_off,
+    decide,
+    fresh_id,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.owners import owner_findings
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic.probing import PROBE_SPEC, probe
@@ -83,6 +89,7 @@ class World:
         self._clock: Clock = clock or SystemClock()
         self._lock_wait = lock_wait
         self._take_over = take_over
+        self._lock: Lock | None = None
         self.lock_seen = ""
         self._namespace = str(facts.get("release_namespace"))
         self.problems: list[str] = []
@@ -161,8 +168,8 @@ class World:
             if not error.served:
                 raise
             # There is no such namespace, which everything asked next says too.
-        lock = store.read()
-        self.lock_seen = lock.tenure if lock else ""
+        self._lock = store.read()
+        self.lock_seen = self._lock.tenure if self._lock else ""
 
     def _ask_journal(self) -> None:
         if not self._read.sound("release_application"):
@@ -183,6 +190,9 @@ class World:
         if journal is None or journal.closed:
             self._tell_findings(self._beginning())
         elif self.resume.goes_on:
+            taken_back = "" if self._take_over else cut_off(self._lock, journal)
+            if taken_back:
+                self.problems.append(taken_back)
             self._tell_findings(self._settled(store, journal), of_inventory(journal, self._facts))
             self.notices.insert(0, f"release {journal.release_id} is taken up: {goes_on(journal)}")
 

@@ -17,6 +17,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal im
     Journal,
     refuse_to_open,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Lock, iso, rolls_back
 
 RESUME, RESTART, ROLLBACK = CHOICES = ("resume", "restart", "rollback")
 
@@ -86,6 +87,22 @@ def _refuse(journal: Journal, release_id: str, versions: t.Mapping[str, str]) ->
                 "new release after it"
             )
         raise
+
+
+def cut_off(lock: Lock | None, journal: Journal) -> str:
+    """Why a release in progress isn't to be gone on with: somebody began to take it back, by ``lock``; or empty.
+
+    Such a rollback takes users off the candidate first, then the lock, and only then writes into the journal. Its lock
+    stays where it was killed in between.
+    """
+    if lock is None or not rolls_back(lock.holder, journal.release_id):
+        return ""
+    return (
+        f"release {journal.release_id} is being taken back by {lock.holder} since {iso(lock.acquired)}, or that was "
+        "cut off before the journal said so; let it end, or finish it with claude_enhancer.rollout.rollback or -e "
+        "release_resume=rollback, or begin anew with -e release_resume=restart; to go on with the release instead, say "
+        "why with -e release_take_over"
+    )
 
 
 def fresh_id(release_id: str, journal: Journal | None) -> str:

@@ -104,7 +104,7 @@ def roll_back(
         )
 
         requests = sample_size(asked.probe_requests, record.weight_before(steps))
-        rest = RestWork(cluster, target, clock, traffic, patience=asked.verify_timeout, requests=requests)
+        rest = RestWork(cluster, target, clock, traffic, patience=asked.verify_timeout, requests=requests, fence=held)
         take_rest(rest, steps, away=away, fence=held)
         if not steps.problems:
             steps.take("end", lambda: record.end(steps))

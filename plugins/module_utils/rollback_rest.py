@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import (
@@ -18,6 +19,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.endpoints import deployment_of, format_labels
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import NotFoundError, RolloutError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.criteria import read_conditions
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.gate import look_until_pass
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.metrics.judgement import (
@@ -59,10 +61,21 @@ class NotVerifiedError(RolloutError):
 
 
 class RestWork:
-    """Everything after the traffic. Each method can be called again, and says so where there was nothing left to do."""
+    """Everything after the traffic. Each method can be called again, and says so where there was nothing left to do.
+
+    With a ``fence`` nothing is changed once the lock is lost (LockError).
+    """
 
     def __init__(
-        self, cluster: Cluster, target: Target, clock: Clock, traffic: TrafficWork, *, patience: float, requests: int
+        self,
+        cluster: Cluster,
+        target: Target,
+        clock: Clock,
+        traffic: TrafficWork,
+        *,
+        patience: float,
+        requests: int,
+        fence: Fence | None = None,
     ) -> None:
         """``requests`` make a proof; ``patience`` are the seconds for each of the proofs, and for pods to end."""
         self._cluster = cluster
@@ -71,6 +84,7 @@ class RestWork:
         self._traffic = traffic
         self._patience = patience
         self._requests = requests
+        self._fence = fence
 
     # ---- proof
 
@@ -127,7 +141,9 @@ class RestWork:
         replicas = int(found["spec"].get("replicas", 1)) if found else 0
         if not replicas:
             return Done(f"{ref} {'has no replicas already' if found else 'is not there'}")
-        self._cluster.patch(ref, {"spec": {"replicas": 0}})
+        self._see_lock()
+        meta = {"resourceVersion": t.cast("dict[str, t.Any]", found)["metadata"]["resourceVersion"]}
+        self._cluster.patch(ref, {"metadata": meta, "spec": {"replicas": 0}})
         diff = {"before": {str(ref): {"replicas": replicas}}, "after": {str(ref): {"replicas": 0}}}
         return Done(f"{replicas} to 0 replicas", changed=True, diff=diff)
 
@@ -153,7 +169,7 @@ class RestWork:
         found, refs = drained(self._cluster, self._target)
         if found is None or not refs:
             return Done("there is nothing to restore")
-        outcome = Restorer(self._cluster, found, Options()).restore(refs)
+        outcome = Restorer(self._cluster, found, Options(), self._fence).restore(refs)
         for error in outcome.errors:
             if worth_repeating(error):
                 raise error
@@ -176,11 +192,20 @@ class RestWork:
         return str(self._target.fact("release_namespace"))
 
     def _delete(self, ref: Ref) -> Done:
+        """The object as it was read before the look at the lock, and no later one of its name."""
+        found = self._cluster.find(ref)
+        if found is None:
+            return Done(f"{ref} is gone already")
+        self._see_lock()
         try:
-            self._cluster.delete(ref)
+            self._cluster.delete(ref, resource_version=found["metadata"]["resourceVersion"])
         except NotFoundError:
             return Done(f"{ref} is gone already")
         return Done(f"{ref} removed", changed=True, diff={"before": str(ref), "after": ""})
+
+    def _see_lock(self) -> None:
+        if self._fence:
+            self._fence.check()
 
     def _pods(self) -> list[str]:
         owners = set(self._target.candidate_deployments)

@@ -45,6 +45,8 @@ class TrafficWork:
         if had >= wanted:
             warnings = (f"{ref} has {ready} ready replicas of {had}",) if ready < wanted else ()
             return Done(f"{ready} of {had} replicas ready", warnings=warnings)
+        if self._fence:
+            self._fence.check_way_back()
         self.cluster.patch(ref, {"spec": {"replicas": wanted}})
         says = f"{had} to {wanted} replicas"
         diff = {"before": {str(ref): {"replicas": had}}, "after": {str(ref): {"replicas": wanted}}}

@@ -23,6 +23,8 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
     default_author,
     find_application,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import Entry, Json, SnapshotError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_files import (
@@ -50,7 +52,8 @@ def work(module: AnsibleModule) -> Json:
     application = options["application"] or find_application(cluster, namespace)
     if application is None and not (options["directory"] and options["name"]):
         raise InputError(f"application: is not given, and namespace {namespace} holds no journal to find it by; set it")
-    actions = Actions(cluster, namespace, str(application or ""), options, SystemClock())
+    fence = LeaseFence.from_option(cluster, options["lease"])
+    actions = Actions(cluster, namespace, str(application or ""), options, SystemClock(), fence)
     result = getattr(actions, options["action"])()
     for warning in actions.warnings:
         module.warn(warning)
@@ -63,14 +66,21 @@ class Actions:
     """Each public method is an action of the same name and returns the module's result."""
 
     def __init__(
-        self, cluster: Cluster, namespace: str, application: str, options: t.Mapping[str, t.Any], clock: Clock
+        self,
+        cluster: Cluster,
+        namespace: str,
+        application: str,
+        options: t.Mapping[str, t.Any],
+        clock: Clock,
+        fence: Fence | None = None,
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._application = application
         self._options = options
         self._clock = clock
-        self._store = SnapshotStore(cluster, namespace, application)
+        self._fence = fence
+        self._store = SnapshotStore(cluster, namespace, application, fence)
         self.warnings: list[str] = []
 
     # ---- taking and keeping
@@ -95,7 +105,7 @@ class Actions:
             "name": saved.name,
             "snapshot": saved.summary(),
             "objects": [_listed(entry) for entry in saved.entries],
-            "pruned": self._pruned_if_possible(journal),
+            "pruned": self._pruned_if_possible(journal, saved.name),
             "diff": {"before": {}, "after": {saved.name: [str(entry.ref) for entry in saved.entries]}},
         }
         if options["directory"] and not self._cluster.dry_run:
@@ -120,9 +130,10 @@ class Actions:
             return {**result, "name": kept["name"]}
         return {**result, "name": kept["name"], "objects": [_listed(entry) for entry in found.snapshot.entries]}
 
-    def _pruned_if_possible(self, journal: Journal | None) -> list[str]:
+    def _pruned_if_possible(self, journal: Journal | None, taken: str) -> list[str]:
+        """But for the one just ``taken``, which the journal that is about to be opened will name."""
         try:
-            return self._store.prune(self._options["keep_days"], self._clock.now(), journal)
+            return self._store.prune(self._options["keep_days"], self._clock.now(), journal, taken)
         except (ClusterError, SnapshotError) as error:
             self.warnings.append(f"old snapshots stay: {error.message}")
             return []
@@ -181,7 +192,7 @@ class Actions:
     def _restorer(self, found: Found) -> Restorer:
         options = self._options
         managers = frozenset(options["field_managers"])
-        return Restorer(self._cluster, found, Options(managers, options["force"], options["remove_new"]))
+        return Restorer(self._cluster, found, Options(managers, options["force"], options["remove_new"]), self._fence)
 
     # ---- which
 

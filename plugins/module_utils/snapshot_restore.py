@@ -20,11 +20,13 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
     ClusterError,
     ConflictError,
     ForbiddenError,
+    LockError,
     NotFoundError,
     RolloutError,
     UnreachableError,
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import without_secrets
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import (
     ABSENT,
@@ -126,12 +128,13 @@ class Outcome:
 
 
 class Restorer:
-    """Compares and restores one snapshot."""
+    """Compares and restores one snapshot; with a ``fence`` nothing is written once the lock is lost."""
 
-    def __init__(self, cluster: Cluster, found: Found, options: Options) -> None:
+    def __init__(self, cluster: Cluster, found: Found, options: Options, fence: Fence | None = None) -> None:
         self._cluster = cluster
         self._found = found
         self._options = options
+        self._fence = fence
 
     @property
     def _snapshot(self) -> Snapshot:
@@ -142,8 +145,19 @@ class Restorer:
         return [self._compared(entry) for group in self._groups(only) for entry in group]
 
     def restore(self, only: t.Collection[Ref] | None = None) -> Outcome:
-        """Bring back what the release changed. What is in the way is in the outcome, and what was left for it."""
+        """Bring back what the release changed. What is in the way is in the outcome, and what was left for it.
+
+        Raises LockError, which tells what was done before, where the lock is lost.
+        """
         outcome = Outcome()
+        try:
+            self._restore_in_order(only, outcome)
+        except LockError as error:
+            error.message += f". Done before: {outcome.says()}"
+            raise
+        return outcome
+
+    def _restore_in_order(self, only: t.Collection[Ref] | None, outcome: Outcome) -> None:
         groups = self._groups(only)
         there = [[entry for entry in group if entry.state != ABSENT] for group in groups]
         new = [entry for group in groups for entry in group if entry.state == ABSENT]
@@ -157,7 +171,6 @@ class Restorer:
             if outcome.problems:
                 outcome.left += [str(rest.ref) for later in steps[number + 1 :] for rest in later]
                 break
-        return outcome
 
     def _groups(self, only: t.Collection[Ref] | None) -> list[list[Entry]]:
         entries = [entry for entry in self._snapshot.entries if only is None or entry.ref in only]
@@ -210,6 +223,8 @@ class Restorer:
             except ConflictError as error:
                 if number == _TRIES - 1:
                     self._problem(outcome, entry, error)
+            except LockError:
+                raise
             except RolloutError as error:
                 self._problem(outcome, entry, error)
                 return
@@ -242,6 +257,7 @@ class Restorer:
         patch = merge_patch(live, merged.wanted)
         if patch:
             meta = {**patch.get("metadata", {}), "resourceVersion": live["metadata"]["resourceVersion"]}
+            self._see_lock()
             stored = self._cluster.patch(seen.entry.ref, {**patch, "metadata": meta})
             outcome.restored.append(name)
             self._show(outcome, name, live, stored)
@@ -257,6 +273,7 @@ class Restorer:
             )
         (whole,) = self._found.loaded([entry])
         body, orphaned = self._without_lost_owners(t.cast(Json, whole.body))
+        self._see_lock()
         stored = self._cluster.create(entry.ref, body)
         outcome.made.append(str(entry.ref))
         outcome.warnings += [
@@ -289,14 +306,20 @@ class Restorer:
         if not self._options.force and not writers.made_by_us():
             outcome.kept.append({"object": name, "field": "", "was": None, "is": "there", "by": writers.everyone()})
         elif self._options.remove_new:
+            self._see_lock()
             try:
-                self._cluster.delete(seen.entry.ref)
+                self._cluster.delete(seen.entry.ref, resource_version=live["metadata"]["resourceVersion"])
             except NotFoundError:
                 return
             outcome.removed.append(name)
             self._show(outcome, name, live, None)
         else:
             outcome.warnings.append(f"{name} wasn't there when the snapshot was taken; remove_new=true removes it")
+
+    def _see_lock(self) -> None:
+        """Between reading an object and writing it under the version that was read. Raises LockError."""
+        if self._fence:
+            self._fence.check()
 
     @staticmethod
     def _show(outcome: Outcome, name: str, before: Json | None, after: Json | None) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors imp
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal, unix
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_layout import labels, slug
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import config_map, label_selector
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import (
     PRESENT,
@@ -60,6 +61,7 @@ class InCluster:
         self._store = store
         self._index = index
         self._read: dict[str, Json] = {index.snapshot.name: first}
+        self.version = str(first["metadata"]["resourceVersion"])
         self.where = store.named(index.snapshot.name)
 
     @property
@@ -87,12 +89,16 @@ class InCluster:
 
 
 class SnapshotStore:
-    """The snapshots of ``application`` in ``namespace``. In check mode (a dry-run cluster) nothing is written."""
+    """The snapshots of ``application`` in ``namespace``. In check mode (a dry-run cluster) nothing is written.
 
-    def __init__(self, cluster: Cluster, namespace: str, application: str) -> None:
+    With a ``fence`` nothing is written or deleted either once the lock is lost (LockError).
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, application: str, fence: Fence | None = None) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.application = application
+        self._fence = fence
 
     def named(self, name: str) -> str:
         return f"ConfigMap {self.namespace}/{name}"
@@ -143,6 +149,7 @@ class SnapshotStore:
             "immutable": True,
             "data": one.data,
         }
+        self._see_lock()
         self.cluster.create(config_map(self.namespace, one.name), {**body, "binaryData": binary} if binary else body)
 
     def _discard(self, names: t.Iterable[str]) -> None:
@@ -176,32 +183,36 @@ class SnapshotStore:
 
     # ---- keeping
 
-    def prune(self, keep_days: float, now: float, journal: Journal | None) -> list[str]:
+    def prune(self, keep_days: float, now: float, journal: Journal | None, keep: str = "") -> list[str]:
         """Delete what is older than ``keep_days`` at unix time ``now``; the names of what was deleted.
 
-        The snapshot that ``journal`` names, and the newest of its release, stay as long as that is in progress. Parts
-        without a list, which a killed run left, go after the same time.
+        The snapshot that ``journal`` names, and the newest of its release, stay as long as that is in progress, and
+        the one called ``keep`` in any case. Parts without a list, which a killed run left, go after the same time.
         """
         snapshots = self.all()
-        kept = _protected([one.snapshot for one in snapshots], journal)
-        old = [
-            one.snapshot for one in snapshots
+        kept = {*_protected([one.snapshot for one in snapshots], journal), keep}
+        old = {
+            one.snapshot.name: one.version for one in snapshots
             if now - unix(one.snapshot.taken) > keep_days * _DAY and one.snapshot.name not in kept
-        ]  # fmt: skip
-        parts = {item["metadata"]["name"]: item for item in self._list(PART)}
-        gone = {snapshot.name for snapshot in old}
-        whole = {one.snapshot.name for one in snapshots} - gone
-        for name, item in parts.items():
-            owner = name.rpartition("-part-")[0]
-            if owner in gone or (owner not in whole and now - _taken(item, now) > keep_days * _DAY):
-                self._delete(name)
-        for snapshot in old:
-            self._delete(snapshot.name)
-        return sorted(gone)
+        }  # fmt: skip
+        whole = {one.snapshot.name for one in snapshots} - old.keys()
+        for item in self._list(PART):
+            owner = item["metadata"]["name"].rpartition("-part-")[0]
+            if owner in old or (owner not in whole and now - _taken(item, now) > keep_days * _DAY):
+                self._delete(item["metadata"]["name"], item["metadata"]["resourceVersion"])
+        for name, version in old.items():
+            self._delete(name, version)
+        return sorted(old)
 
-    def _delete(self, name: str) -> None:
-        with contextlib.suppress(NotFoundError):
-            self.cluster.delete(config_map(self.namespace, name))
+    def _delete(self, name: str, version: str) -> None:
+        """As it was listed, so that nothing goes which somebody made since under the same name."""
+        self._see_lock()
+        with contextlib.suppress(NotFoundError, ConflictError):
+            self.cluster.delete(config_map(self.namespace, name), resource_version=version)
+
+    def _see_lock(self) -> None:
+        if self._fence:
+            self._fence.check()
 
 
 def _taken(item: Json, now: float) -> float:

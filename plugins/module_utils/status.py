@@ -4,7 +4,7 @@
 
 """Where a release stands, for a person at 3 a.m.: journal and world in, a screen of lines out. Pure.
 
-The last lines say what to type next.
+First what it is, where users are, and what is to be done now; how that is known comes after an empty line.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal im
     unix,
     whole,
 )
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import rolls_back
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.summary import (
     WIDTH,
     clipped,
@@ -103,7 +104,7 @@ class Controller:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """``lines`` to print, and ``commands``, the last of them, by what they are for."""
+    """``lines`` to print, and those of them that are ``commands``, by what they are for."""
 
     lines: list[Line]
     commands: dict[str, str]
@@ -122,25 +123,29 @@ def status(
 ) -> Status:
     """The status of the release in ``journal`` at ``now`` (unix time)."""
     alive = controller.alive(now)
-    commands = _commands(journal, findings, alive, namespace)
-    told = [
-        *_head(journal, now),
-        *_stage(journal, now),
-        *_weight(must, seen),
+    taken_back = _is_taken_back(journal, findings, controller)
+    commands = _commands(journal, findings, alive, namespace, taken_back=taken_back)
+    stands = [*_head(journal, now), *_stage(journal, now), *_weight(must, seen)]
+    known = [
         *_entry(must, seen),
         *_pods(journal, seen),
         *_controller(journal, controller, alive, now),
         *(Line(line) for line in _stages_so_far(journal)),
         *_events(journal, now),
     ]
-    at_work = journal.state in (IN_PROGRESS, ROLLING_BACK) and alive
     lines = [
-        *(Line(clipped(line.text), line.tone) for line in told),
+        *_clipped(stands),
+        *_now(journal, findings, alive, taken_back=taken_back),
         *_found(findings),
-        *([_labelled("Next", "it goes on by itself", GOOD)] if at_work else []),
         *_typed(commands),
+        Line(""),
+        *_clipped(known),
     ]
     return Status(lines, commands)
+
+
+def _clipped(lines: t.Iterable[Line]) -> t.Iterator[Line]:
+    return (Line(clipped(line.text), line.tone) for line in lines)
 
 
 def _labelled(label: str, text: str, tone: str = PLAIN) -> Line:
@@ -418,6 +423,40 @@ def _in_full(label: str, sentences: t.Iterable[str], tone: str) -> t.Iterator[Li
 # ---- what to do ----------------------------------------------------------------------------------------------------
 
 
+def _is_taken_back(journal: Journal, findings: Findings, controller: Controller) -> bool:
+    """Whether somebody began to take the release back, though its journal doesn't say so."""
+    if journal.state != IN_PROGRESS:
+        return False
+    begun = controller.lock is not None and rolls_back(controller.lock.holder, journal.release_id)
+    return begun or any(one.taken_back for one in findings.differences)
+
+
+def _now(journal: Journal, findings: Findings, alive: bool | None, *, taken_back: bool) -> t.Iterator[Line]:
+    """What is to be done, in a sentence."""
+    said, tone = _to_do(journal, findings, alive, taken_back=taken_back)
+    yield from _in_full("Now", [said], tone)
+
+
+def _to_do(journal: Journal, findings: Findings, alive: bool | None, *, taken_back: bool) -> tuple[str, str]:
+    versions = journal.header["versions"]
+    if journal.state == DONE:
+        return f"nothing is to be done: {versions.get('candidate')} is released", GOOD
+    if journal.state == ROLLED_BACK:
+        return f"nothing is to be done: {versions.get('stable')} serves all traffic again", GOOD
+    if journal.state == ROLLING_BACK or taken_back:
+        if alive:
+            return "it is being taken back, and that goes on by itself", GOOD
+        return "it was being taken back, and that did not end: finish it", BAD
+    if findings.differences:
+        points = "one point" if len(findings.differences) == 1 else f"{len(findings.differences)} points"
+        return f"the world differs from the journal in {points}, told below: put that right, or take it back", BAD
+    if alive:
+        return "it goes on by itself", GOOD
+    if alive is None:
+        return "nobody is known to run it: if nobody does, go on with it or take it back", DOUBT
+    return "nobody runs it any more: go on with it, or take it back", BAD
+
+
 def _deploy(resume: str = "") -> str:
     choice = f" -e release_resume={resume}" if resume else ""
     return f"ansible-playbook -i INVENTORY claude_enhancer.rollout.deploy{choice}"
@@ -430,10 +469,15 @@ def _rollback(namespace: str) -> str:
     )
 
 
-def _commands(journal: Journal, findings: Findings, alive: bool | None, namespace: str) -> dict[str, str]:
+def _commands(
+    journal: Journal, findings: Findings, alive: bool | None, namespace: str, *, taken_back: bool
+) -> dict[str, str]:
     """What it is for → what to type; the most likely one first."""
+    finish = {"finish the rollback": f"{_rollback(namespace)} -e rollback_force=true"}
     if journal.state == ROLLING_BACK:
-        return {"finish the rollback": f"{_rollback(namespace)} -e rollback_force=true"}
+        return finish
+    if taken_back:
+        return {**finish, "go on with the release instead": f'{_deploy()} -e release_take_over="WHY"'}
     if journal.closed:
         return {}
     back = {"take it back": _rollback(namespace)}
@@ -445,9 +489,6 @@ def _commands(journal: Journal, findings: Findings, alive: bool | None, namespac
 
 
 def _typed(commands: t.Mapping[str, str]) -> t.Iterator[Line]:
-    if not commands:
-        yield _labelled("Next", "nothing is to be done")
-        return
     for what, command in commands.items():
         yield Line(f"To {what}:")
         yield Line(f"  {command}")

@@ -164,6 +164,7 @@ options:
     type: str
 extends_documentation_fragment:
   - claude_enhancer.rollout.cluster
+  - claude_enhancer.rollout.lease
   - claude_enhancer.rollout.attributes
   - claude_enhancer.rollout.attributes.changes
 attributes:
@@ -304,6 +305,7 @@ import typing as t
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.arguments import ArgumentSpec
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import CLUSTER_SPEC
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import run
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import LEASE_SPEC
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_actions import work
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_merge import OURS
 
@@ -355,7 +357,7 @@ SPEC = ArgumentSpec(
 
 
 def main() -> None:
-    run(SPEC.merge(CLUSTER_SPEC).module(), work)
+    run(SPEC.merge(LEASE_SPEC, CLUSTER_SPEC).module(), work)
 
 
 if __name__ == "__main__":

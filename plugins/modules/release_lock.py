@@ -15,9 +15,9 @@ description:
   - A run that holds it passes RV(lease) on to every task that changes something. Once another run has taken the lock,
     these tasks change nothing any more and fail with C(error=lock), even if they were under way, or if their process
     stood still for an hour.
-  - Whoever gets the lock touches O(traffic), O(entry_service) and the journal. An annotation is added to each object
-    and taken out again, so that the object ends as it was but any write that was meant for it as it was before is
-    refused.
+  - Whoever gets the lock touches O(traffic), O(entry_service), O(canary_drain) and the journal. An annotation is added
+    to each object and taken out again, so that the object ends as it was but any write that was meant for it as it was
+    before is refused.
   - While a release is held for long M(claude_enhancer.rollout.release_watchdog) renews the lock, as long as
     C(ansible-playbook) lives and isn't stopped.
   - A lock that isn't renewed for its O(duration) may be taken without a reason. By one look this is judged by the API
@@ -78,6 +78,19 @@ options:
   entry_service:
     description: Name of the entry Service, to be touched when the lock is taken.
     type: str
+  canary_drain:
+    description:
+      - C(release_canary_drain) of the inventory, whose objects are to be touched when the lock is taken. Of each the
+        C(api_version), C(kind) and C(name) are read, in O(namespace).
+    type: list
+    elements: dict
+    default: []
+  api_patience:
+    description:
+      - For how many seconds O(action=renew) is tried again while the Kubernetes API is away. That it was away is a
+        warning.
+    type: float
+    default: 120
   directory:
     description:
       - Folder for the file that says when the lock was last renewed.

@@ -10,10 +10,11 @@ module: release_status
 short_description: Say where a release stands
 version_added: 0.3.0
 description:
-  - Prints, on a screen, where a release stands by its journal, and how the world looks beside it. The state and since
-    when, the stage and how far into it, the weight as it is and as the journal says, what the entry service selects,
-    both sides' Deployments with their ready pods, who runs the release as far as that can be told, the last events,
-    what differs from the journal, and last what to type next.
+  - Prints, on a screen, where a release stands by its journal, and how the world looks beside it.
+  - First come the state and since when, the stage and how far into it, the weight as it is and as the journal says,
+    what is to be done now, what differs from the journal, and what to type for it.
+  - After an empty line follow what the entry service selects, both sides' Deployments with their ready pods, who runs
+    the release as far as that can be told, and the last events.
   - Needs nothing but a kubeconfig, and changes nothing.
   - Fails only where the journal can't be read, or the Kubernetes API is away. What else can't be read says why in its
     place. No release at all is no failure.
@@ -132,7 +133,8 @@ events:
 differences:
   description:
     - What isn't as the journal says. C(variable) of the inventory that names the object, C(what) is, what that
-      C(means), what can be done C(by_hand), what other C(ways_out) there are, and all of it as a C(sentence).
+      C(means), what can be done C(by_hand), what other C(ways_out) there are, whether a rollback that was cut off
+      leaves it so (C(taken_back)), and all of it as a C(sentence).
   returned: when there is a release
   type: list
   elements: dict

@@ -58,6 +58,9 @@ class FakeCluster:
         except NotFoundError:
             return None
 
+    def list_metadata(self, collection: Ref, label_selector: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+        return [item["metadata"] for item in self.list(collection, label_selector)]
+
     def list(self, collection: Ref, label_selector: t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
         self._count(collection)
         wanted = (label_selector or {}).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
@@ -31,6 +31,10 @@ class FakeConfigMaps:
         self.requests += 1
         return copy.deepcopy(self.objects.get(ref.path))
 
+    def list_metadata(self, collection: Ref, label_selector: Mapping[str, str]) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in label_selector.items())
+        return [item["metadata"] for item in self.list(collection, selector)]
+
     def list(self, collection: Ref, label_selector: str = "") -> list[Object]:
         self.requests += 1
         wanted = dict(pair.split("=") for pair in label_selector.split(",") if pair)
@@ -52,10 +56,12 @@ class FakeConfigMaps:
             raise ConflictError("changed", status=409, reason="Conflict")
         return self._store(ref, body)
 
-    def delete(self, ref: Ref) -> Object:
+    def delete(self, ref: Ref, resource_version: str = "") -> Object:
         self.before_write()
         if ref.path not in self.objects:
             raise NotFoundError("gone", status=404)
+        if resource_version not in ("", self.objects[ref.path]["metadata"]["resourceVersion"]):
+            raise ConflictError("changed", status=409, reason="Conflict")
         return self.objects.pop(ref.path)
 
     def _store(self, ref: Ref, body: Object) -> Object:

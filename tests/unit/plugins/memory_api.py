@@ -66,6 +66,10 @@ class MemoryApi:
         except NotFoundError:
             return None
 
+    def list_metadata(self, collection: Ref, label_selector: Mapping[str, str]) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in label_selector.items())
+        return [item["metadata"] for item in self.list(collection, selector)]
+
     def list(self, collection: Ref, label_selector: str | Mapping[str, str] | None = None) -> list[Object]:
         with self._told(collection):
             matches = selecting(str(label_selector or ""))
@@ -96,9 +100,9 @@ class MemoryApi:
             patch = copy.deepcopy(body)
             return self.operations.patch(resource, ref.namespace, ref.name, _KINDS[kind], patch, self._options())[0]
 
-    def delete(self, ref: Ref) -> Object:
+    def delete(self, ref: Ref, resource_version: str = "") -> Object:
         with self._writing(ref):
-            options = DeleteOptions(dry_run=self.dry_run)
+            options = DeleteOptions(dry_run=self.dry_run, resource_version=resource_version)
             return self.operations.delete(self._resource(ref), ref.namespace, ref.name, options)[0]
 
     def everything(self) -> dict[str, Object]:

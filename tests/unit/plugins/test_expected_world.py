@@ -197,6 +197,27 @@ def test_each_difference_says_what_it_means_and_the_ways_out() -> None:
     assert found.notices == ()
 
 
+@pytest.mark.parametrize(
+    ("upto", "weight", "version"),
+    [("canary_expand", 0, "5.0"), ("full_switch", 0, "5.1"), ("full_switch", 100, "5.0"), ("full_switch", 0, "5.0")],
+)
+def test_a_rollback_that_did_not_come_to_say_so_is_told_as_what_it_seems_to_be(
+    upto: str, weight: int, version: str
+) -> None:
+    release = Release()
+    release.run(upto)
+    release.weight = weight
+    release.selector["version"] = version
+    found = release.findings().differences
+    assert found
+    for one in found:
+        assert one.taken_back
+        assert (
+            ": a rollback seems to have begun, or the watchdog of a run that is gone took the traffic" in one.sentence
+        )
+        assert "; finish it with claude_enhancer.rollout.rollback; set it" in one.sentence
+
+
 def test_what_the_interrupted_stage_left_half_done_is_said_and_no_obstacle() -> None:
     release = Release()
     release.run("canary_expand")

@@ -382,6 +382,89 @@ def test_what_can_not_be_deleted_is_told_and_tried_again(cluster: FakeConfigMaps
     assert [one["release_id"] for one in store.history()] == ["5.1-c"]
 
 
+def large_release(store: JournalStore, release_id: str, keep: int = 100) -> None:
+    """One with parts, and with data that lies apart."""
+    store.open(release_id, VERSIONS, PLAN, {}, keep=keep)
+    for _number in range(5):
+        store.record("note", data={"text": f"{release_id} " + "x" * 40_000})
+    store.record("note", data={"text": f"{release_id} " + "y" * 60_000})
+
+
+def beside(cluster: FakeConfigMaps) -> set[str]:
+    """The releases of which something lies beside a journal."""
+    parts = [item["metadata"]["labels"] for item in cluster.objects.values()]
+    return {labels[layout.RELEASE_LABEL] for labels in parts if labels["app.kubernetes.io/component"] == layout.PART}
+
+
+def test_what_lies_beside_a_journal_goes_with_its_release(cluster: FakeConfigMaps) -> None:
+    store = store_of(cluster)
+    for release_id in ("a", "b", "c"):
+        large_release(store, release_id)
+        store.close(record.DONE)
+    large_release(store, "d", keep=2)
+    assert beside(cluster) == {"b", "c", "d"}
+    for release_id in ("b", "c", "d"):
+        whole = store_of(cluster).read(release_id)
+        assert whole is not None
+        assert len([event for event in whole.events if event["what"] == "note"]) == 6
+
+
+@settings(max_examples=40, deadline=None)
+@given(dies_at=st.integers(1, 30), keep=st.integers(0, 2))
+def test_what_a_killed_writer_left_goes_and_nothing_of_a_kept_release(dies_at: int, keep: int) -> None:
+    """Releases with large data, the run killed at any write; then others to their end."""
+    cluster = FakeConfigMaps()
+    writes = 0
+
+    def before_write() -> None:
+        nonlocal writes
+        writes += 1
+        if writes == dies_at:
+            raise KeyboardInterrupt
+
+    cluster.before_write = before_write
+    store = store_of(cluster)
+    try:
+        for release_id in ("a", "b", "c"):
+            large_release(store, release_id, keep)
+            store.close(record.DONE)
+    except KeyboardInterrupt:
+        pass
+    cluster.before_write = lambda: None
+    store = store_of(cluster)
+    if (left := store.head()) is not None and not left.closed:
+        store.close(record.ROLLED_BACK)
+    for release_id in ("y", "z"):
+        large_release(store, release_id, keep)
+        assert beside(cluster) <= {one["release_id"] for one in store.history()}
+        store.close(record.DONE)
+    for one in store.history():
+        assert store_of(cluster).read(one["release_id"]) is not None
+
+
+def test_what_began_while_it_was_swept_is_kept(cluster: FakeConfigMaps) -> None:
+    """Two releases later than the one that sweeps, whose run stood still after it had listed what there is."""
+    slow = store_of(cluster, "ann")
+    large_release(slow, "a")
+    slow.close(record.DONE)
+    listed, kept = cluster.list_metadata, [True]
+
+    def stand_still(collection: Any, label_selector: Any) -> Any:
+        found = listed(collection, label_selector)
+        if kept:
+            kept.clear()
+            other = store_of(cluster, "bob", "ops2")
+            other.close(record.DONE)
+            large_release(other, "c")
+        return found
+
+    cluster.list_metadata = stand_still  # type: ignore[method-assign]
+    slow.open("b", VERSIONS, PLAN, {})
+    whole = store_of(cluster).read()
+    assert whole is not None
+    assert (whole.release_id, len(whole.events)) == ("c", 7)
+
+
 @pytest.mark.parametrize("keep", [-1, 2001])
 def test_a_retention_that_the_list_can_not_hold_is_refused(store: JournalStore, keep: int) -> None:
     with pytest.raises(InputError, match=f"keep: must be from 0 to 2000 releases, not {keep}"):

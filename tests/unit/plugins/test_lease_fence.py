@@ -315,6 +315,54 @@ def test_the_journal_takes_no_stage_of_a_controller_that_lost_the_lock() -> None
     assert found.stages == {}
 
 
+def events_of(store: JournalStore) -> list[str]:
+    found = store.read()
+    assert found is not None
+    return [event["data"].get("n", event["what"]) for event in found.events]
+
+
+@pytest.mark.parametrize("grown", [0, 3], ids=["theirs is new", "both roll over"])
+@pytest.mark.parametrize("size", [40_000, 60_000], ids=["a part", "data apart"])
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_what_a_former_holder_still_makes_beside_the_journal_does_no_harm(write: int, size: int, grown: int) -> None:
+    """Parts have no version to go by: they hold what was in the journal anyway, and are made once, by whomever."""
+    cluster = FakeCluster()
+    fence = held_in(cluster, "ann")
+    ann = JournalStore(t.cast(t.Any, cluster), "shop", "shop", Author("ann", "ops1"), FakeClock(), fence)
+    ann.open("r1", {"stable": "1", "candidate": "2"}, {}, {})
+    said = ["opened"]
+    for number in range(3):
+        said.append(f"ann {number}")
+        ann.record("note", data={"n": said[-1], "text": "a" * 40_000})
+    bob = JournalStore(t.cast(t.Any, cluster), "shop", "shop", Author("bob", "ops2"), FakeClock())
+
+    def take_over() -> None:
+        bob.fence = taken_over(cluster, *ann.objects)
+        for number in range(grown):
+            said.append(f"bob {number}")
+            bob.record("note", data={"n": said[-1], "text": "b" * 40_000})
+
+    def wait(left: int) -> None:
+        cluster.before_write = take_over if left == 1 else lambda: wait(left - 1)
+
+    wait(write)
+    # Either its data lies apart or the events before it become a part, and then it is written itself.
+    late: dict[str, t.Any] = {"n": "late", "text": "c" * size}
+    if write <= 2:
+        with pytest.raises(LockError):
+            ann.record("note", data=late)
+    else:
+        ann.record("note", data=late)
+        said.append("late")
+        assert cluster.before_write is not None, "it needs no third write"
+        cluster.before_write = None
+        take_over()
+    for number in range(4):
+        said.append(f"more {number}")
+        bob.record("note", data={"n": said[-1], "text": "d" * 40_000})
+    assert events_of(bob) == said
+
+
 def test_who_cleans_up_after_a_run_needs_only_that_nobody_came_since() -> None:
     cluster = FakeCluster()
     held = held_in(cluster, "ann")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils import journal as journals
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import ClusterError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import ClusterError, LockError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import config_map, pod, service
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import cleaned
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_restore import (
@@ -19,7 +19,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_r
     Restorer,
     kept_texts,
 )
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_store import InCluster
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_store import InCluster, SnapshotStore
 from tests.unit.plugins.memory_api import MemoryApi
 from tests.unit.plugins.snapshot_world import (
     AGENTS,
@@ -47,6 +47,75 @@ from tests.unit.plugins.snapshot_world import (
 
 Object = dict[str, Any]
 DAY = 86400.0
+
+
+class Lost:
+    """A lock that somebody else takes after ``left`` looks at it."""
+
+    vouched: Any = None
+
+    def __init__(self, left: int = 0) -> None:
+        self.left = left
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise LockError("lost")
+
+    def check_way_back(self, *, ask: bool = False) -> None:
+        self.check()
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_a_restoration_ends_where_the_lock_is_lost_and_says_what_it_did(shop: MemoryApi, writes: int) -> None:
+    found, _warnings = take(shop)
+    release(shop)
+    shop.delete(CONFIG)
+    done = ["made anew", f"restored {ENTRY}", f"{ENTRY}, {RULE}"]
+    restorer = Restorer(shop, found, Options(remove_new=True), Lost(writes))  # type: ignore[arg-type]
+    before = shop.writes
+    with pytest.raises(LockError) as raised:
+        restorer.restore()
+    assert shop.writes - before == writes
+    told = done[writes - 1] if writes else "nothing had to be restored"
+    assert raised.value.message.startswith("lost. Done before: ")
+    assert told in raised.value.message
+
+
+def test_what_somebody_made_anew_after_the_look_is_not_removed(shop: MemoryApi) -> None:
+    found, _warnings = take(shop)
+    release(shop)
+    held = Lost(1000)
+
+    def looked() -> None:
+        Lost.check(held)
+        if found_now := shop.find(CANARY):
+            shop.by("OpenAPI-Generator").patch(CANARY, {"spec": {"replicas": found_now["spec"]["replicas"] + 1}})
+
+    held.check = looked  # type: ignore[method-assign]
+    outcome = Restorer(shop, found, Options(remove_new=True), held).restore([CANARY])  # type: ignore[arg-type]
+    assert outcome.removed == []
+    assert [str(CANARY) in problem for problem in outcome.problems] == [True]
+    assert shop.find(CANARY) is not None
+
+
+def test_nothing_is_kept_or_pruned_by_who_lost_the_lock(shop: MemoryApi) -> None:
+    first, _warnings = take(shop)
+    store = SnapshotStore(shop, SHOP, SHOP, Lost())  # type: ignore[arg-type]
+    before = shop.everything()
+    with pytest.raises(LockError):
+        store.save(first.snapshot)
+    with pytest.raises(LockError):
+        store.prune(0, NOW + 9 * DAY, None)
+    assert shop.everything() == before
+
+
+def test_a_snapshot_that_was_just_taken_outlives_the_pruning_after_it(shop: MemoryApi) -> None:
+    first, _warnings = take(shop)
+    second, _warnings = take(shop)
+    store = store_of(shop)
+    assert store.prune(0, NOW + 1, None, second.snapshot.name) == [first.snapshot.name]
+    assert [one.snapshot.name for one in store.all()] == [second.snapshot.name]
 
 
 FIELDS = st.sampled_from("abcde")

@@ -111,6 +111,10 @@ def test_a_stage_that_is_held() -> None:
         f"Stage    canary_start, begun {format_time(ZERO)}, 10:00 of 30:00 gone",
         f"         next: canary_expand (20 %), planned for {format_time(ZERO + 1800)}, in 20:00",
         "Weight   5 % on the candidate in VirtualService shops/shop, as the journal says",
+        "Now      it goes on by itself",
+        "To take it back:",
+        f"  {ROLLBACK}",
+        "",
         "Entry    Service entry selects version=5.0 → stable",
         "Pods     stable    blue    4 of 4 ready",
         "         candidate canary  1 of 1 ready",
@@ -121,12 +125,9 @@ def test_a_stage_that_is_held() -> None:
         "canary_start  T+0 → T+30  T+0 → –     –     5 %  –           –    –       –  begun",
         f"Events   {format_time(ZERO - 60)}  ann@ops1  the release was opened",
         f"         {format_time(ZERO)}  ann@ops1  stage canary_start begun",
-        "Next     it goes on by itself",
-        "To take it back:",
-        f"  {ROLLBACK}",
     ]
     tones = {line.text.split(" ")[0]: line.tone for line in found.lines}
-    assert (tones["Weight"], tones["Control"], tones["Next"]) == (GOOD, GOOD, GOOD)
+    assert (tones["Weight"], tones["Control"], tones["Now"]) == (GOOD, GOOD, GOOD)
 
 
 def test_an_interrupted_stage_says_how_to_go_on() -> None:
@@ -167,8 +168,49 @@ def test_a_rollback_is_finished_by_force() -> None:
 def test_a_release_that_is_over_needs_nothing(states: tuple[str, ...]) -> None:
     found = told(journal(*states), seen(weight=40, version="4.9"))
     assert found.commands == {}
-    assert found.lines[-1].text == "Next     nothing is to be done"
+    assert starting(found, "Now") in (
+        "Now      nothing is to be done: 5.1 is released",
+        "Now      nothing is to be done: 5.0 serves all traffic again",
+    )
     assert not any(line.text.startswith("Differs") for line in found.lines)
+
+
+WHOLE = [f"{verb} {stage['name']}" for stage in STAGES for verb in ("begin", "end")]
+ALIVE = Controller(Lock("ann@ops1:5.1-a:3f9a", ZERO, ZERO + 590, 60))
+BEGUN = Lock("kim@ops2:rollback of 5.1-a:77aa", ZERO, ZERO + 100, 60)
+
+
+@pytest.mark.parametrize(
+    ("steps", "weight", "controller", "now", "first"),
+    [
+        (["begin canary_start"], 5, ALIVE, "it goes on by itself", "take it back"),
+        (["begin canary_start"], 5, Controller(), "nobody is known to run it: if nobody does, go on with", "go on"),
+        (["begin canary_start"], 5, Controller(dataclasses.replace(ALIVE.lock, renewed=ZERO)),  # type: ignore[type-var]
+         "nobody runs it any more: go on with it, or take it back", "go on"),
+        (["begin canary_start", "interrupted canary_start"], 0, Controller(), "nobody is known to run it", "go on"),
+        (WHOLE[:2], 0, Controller(), "it was being taken back, and that did not end: finish it", "finish the rollback"),
+        (WHOLE[:2], 5, Controller(BEGUN), "it was being taken back, and that did not", "finish the rollback"),
+        (WHOLE[:2], 0, Controller(dataclasses.replace(BEGUN, renewed=ZERO + 590)),
+         "it is being taken back, and that goes on by itself", "finish the rollback"),
+        (WHOLE[:2], 50, Controller(), "the world differs from the journal in one point, told below", "go on, once"),
+        ([*WHOLE, "rolling_back"], 0, Controller(), "it was being taken back, and that did not", "finish the rollback"),
+        ([*WHOLE, "rolling_back", "rolled_back"], 0, Controller(), "nothing is to be done: 5.0 serves all", ""),
+        ([*WHOLE, "done"], 20, Controller(), "nothing is to be done: 5.1 is released", ""),
+    ],
+)  # fmt: skip
+def test_what_is_to_be_done_now_stands_within_the_first_lines(
+    steps: list[str], weight: int, controller: Controller, now: str, first: str
+) -> None:
+    pods = 4 if len(steps) > 2 else 1
+    found = told(journal(*steps), seen(weight, canary=SeenDeployment(pods, pods)), controller=controller)
+    shown = [line.text for line in found.lines]
+    top = shown[: shown.index("")]
+    assert len(top) <= 13, "a tired person reads no more"
+    assert starting(found, "Now").startswith(f"Now      {now}"), shown
+    assert shown.index(starting(found, "State")) == 1
+    assert next(iter(found.commands), "").startswith(first)
+    assert bool(found.commands) == bool(first)
+    assert all(f"  {command}" in top for command in found.commands.values())
 
 
 def test_no_release_says_how_to_begin_one() -> None:
