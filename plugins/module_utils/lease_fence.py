@@ -202,7 +202,7 @@ def touch(cluster: Cluster, refs: t.Iterable[Ref], mark: str) -> list[Ref]:
 
 
 def _touch(cluster: Cluster, ref: Ref, mark: str) -> None:
-    with put_back_on_failure(lambda _error: _unmark(cluster, ref)):
+    with put_back_on_failure(lambda error: _unmark(cluster, ref, error)):
         _annotate(cluster, ref, mark)
         _annotate(cluster, ref, None)
 
@@ -211,6 +211,8 @@ def _annotate(cluster: Cluster, ref: Ref, value: str | None) -> None:
     cluster.patch(ref, {"metadata": {"annotations": {TOUCHED: value}}}, kind="merge")
 
 
-def _unmark(cluster: Cluster, ref: Ref) -> None:
+def _unmark(cluster: Cluster, ref: Ref, error: BaseException) -> None:
+    if isinstance(error, NotFoundError):
+        return
     with contextlib.suppress(RolloutError):  # else the next one who touches it takes the mark out
         _annotate(cluster, ref, None)
