@@ -131,11 +131,22 @@ class WorkerClock(SystemClock):
 
 
 class PreparedTraffic:
-    """A provider that was opened and read, and its lock looked at, before it is needed."""
+    """A provider that was opened and read, and its lock looked at, before it is needed.
+
+    ``away`` says why that couldn't be done where the Kubernetes API is away. Then it is done when traffic has to be
+    taken back.
+    """
 
     def __init__(self, provider: TrafficProvider) -> None:
         self._provider = provider
-        self.first_weight = make_ready(provider).weight
+        self.first_weight: int | None = None
+        self.away = ""
+        try:
+            self.first_weight = make_ready(provider).weight
+        except RolloutError as error:
+            if not self.api_problem():
+                raise
+            self.away = error.message
 
     def withdraw(self) -> bool:
         return set_weight(self._provider, 0, guard=False).changed
@@ -205,6 +216,8 @@ class ActionModule(ReleaseAction):
             weight = traffic.first_weight
         show = TerminalShow(Display(), settings.seconds, weight, plan)
         hold = Hold(settings, clock, source, versions, traffic, show)
+        if traffic and traffic.away:
+            show.say(f"the stage is held without the Kubernetes API, which only its end needs: {traffic.away}")
         try:
             with _interruptible(options["stage"], hold):
                 outcome = hold.look_once() if self._task.check_mode else hold.run()
@@ -343,6 +356,7 @@ def _result(options: dict[str, t.Any], outcome: Outcome, weight: int | None) -> 
         "planned_end": outcome.planned_end,
         "extended": outcome.extended,
         "api_away": round(outcome.api_away, 3),
+        "clock_moved": round(outcome.clock_moved, 3),
     }
 
 

@@ -16,8 +16,12 @@ import typing as t
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Terminated(BaseException):
-    """SIGTERM, where the process would have ended on the spot."""
+class _Ended(BaseException):
+    """A signal that would have ended the process on the spot."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 @contextlib.contextmanager
@@ -28,7 +32,7 @@ def put_back_on_failure(put_back: t.Callable[[BaseException], None]) -> t.Iterat
     """
     with contextlib.ExitStack() as handlers:
         if threading.current_thread() is threading.main_thread():
-            handlers.enter_context(_sigterm_raises())
+            handlers.enter_context(_signals_raise())
         try:
             yield
         except BaseException as error:
@@ -41,21 +45,31 @@ def put_back_on_failure(put_back: t.Callable[[BaseException], None]) -> t.Iterat
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> t.Iterator[None]:
-    """The process still ends by SIGTERM, but only after the block was left. A handler of someone else is kept."""
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+def _signals_raise() -> t.Iterator[None]:
+    """Each signal still does what it did, but only after the block was left."""
+    deferred = [number for number in _SIGNALS if _may_end_at_once(number)]
+    if not deferred:
         yield
         return
     try:
-        with _handled(signal.SIGTERM, _raise):
+        with contextlib.ExitStack() as handlers:
+            for number in deferred:
+                handlers.enter_context(_handled(number, _raise))
             yield
-    except _Terminated:
-        os.kill(os.getpid(), signal.SIGTERM)
+    except _Ended as ended:
+        os.kill(os.getpid(), ended.number)
         raise
 
 
-def _raise(_number: int, _frame: types.FrameType | None) -> t.NoReturn:
-    raise _Terminated
+def _may_end_at_once(number: signal.Signals) -> bool:
+    """As the system's own way does, and the handler of Ansible's workers, in which action plugins run."""
+    handler = signal.getsignal(number)
+    raises = handler in (_raise, signal.default_int_handler)
+    return handler is signal.SIG_DFL or (callable(handler) and not raises)
+
+
+def _raise(number: int, _frame: types.FrameType | None) -> t.NoReturn:
+    raise _Ended(number)
 
 
 @contextlib.contextmanager

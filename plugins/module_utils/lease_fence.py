@@ -156,18 +156,26 @@ def take(
 ) -> tuple[Acquired, list[Ref]]:
     """Acquire the lock as ``LeaseStore.acquire`` does, and touch what a release changes; these objects too.
 
-    From its return on no write of an earlier holder lands. Where that can't be had the lock is given back.
+    From its return on no write of an earlier holder lands. Where that can't be had the lock is given back, also where a
+    signal comes before the answer that it was taken.
     """
-    acquired = store.acquire(claim, wait=wait, seen=seen, force=force)
-    if not acquired.fresh:
-        return acquired, []
-    with put_back_on_failure(lambda _error: _give_back(store, acquired)):
-        return acquired, touch(store.cluster, dict.fromkeys(objects()), claim.holder)
+    acquired: Acquired | None = None
+
+    def give_back(error: BaseException) -> None:
+        if acquired.fresh if acquired else not isinstance(error, Exception):
+            _give_back(store, claim)
+
+    with put_back_on_failure(give_back):
+        acquired = store.acquire(claim, wait=wait, seen=seen, force=force)
+        touched = touch(store.cluster, dict.fromkeys(objects()), claim.holder) if acquired.fresh else []
+    return acquired, touched
 
 
-def _give_back(store: LeaseStore, acquired: Acquired) -> None:
+def _give_back(store: LeaseStore, claim: Claim) -> None:
     with contextlib.suppress(RolloutError):  # the error that led here is the one to be told; the lock runs out
-        store.release(hold_of(store, acquired))
+        lock = store.read()
+        if lock and lock.holder == claim.holder:
+            store.release(hold_of(store, Acquired(lock, True, None, "", 0.0)))
 
 
 def hold_of(store: LeaseStore, acquired: Acquired, record: str = "") -> Hold:
@@ -186,9 +194,25 @@ def touch(cluster: Cluster, refs: t.Iterable[Ref], mark: str) -> list[Ref]:
     touched = []
     for ref in refs:
         try:
-            for value in (mark, None):
-                cluster.patch(ref, {"metadata": {"annotations": {TOUCHED: value}}}, kind="merge")
+            _touch(cluster, ref, mark)
         except NotFoundError:
             continue
         touched.append(ref)
     return touched
+
+
+def _touch(cluster: Cluster, ref: Ref, mark: str) -> None:
+    with put_back_on_failure(lambda error: _unmark(cluster, ref, error)):
+        _annotate(cluster, ref, mark)
+        _annotate(cluster, ref, None)
+
+
+def _annotate(cluster: Cluster, ref: Ref, value: str | None) -> None:
+    cluster.patch(ref, {"metadata": {"annotations": {TOUCHED: value}}}, kind="merge")
+
+
+def _unmark(cluster: Cluster, ref: Ref, error: BaseException) -> None:
+    if isinstance(error, NotFoundError):
+        return
+    with contextlib.suppress(RolloutError):  # else the next one who touches it takes the mark out
+        _annotate(cluster, ref, None)

@@ -12,6 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.clock import Clock, SystemClock
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.compensation import put_back_on_failure
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
     InputError,
@@ -26,7 +27,12 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease import Fence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.lease_fence import LeaseFence
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.refs import Ref
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import Entry, Json, SnapshotError
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import (
+    Entry,
+    Json,
+    Snapshot,
+    SnapshotError,
+)
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot_files import (
     InFiles,
     export,
@@ -98,7 +104,7 @@ class Actions:
         usual = default_author()
         author = Author(options["who"] or usual.who, options["controller"] or usual.host)
         drawn = taking.snapshot(self._application, options["release_id"], entries, author, self._clock.now())
-        saved = self._store.save(drawn)
+        saved, folder = self._saved(drawn)
         self.warnings += taking.warnings
         result: Json = {
             "changed": True,
@@ -108,9 +114,16 @@ class Actions:
             "pruned": self._pruned_if_possible(journal, saved.name),
             "diff": {"before": {}, "after": {saved.name: [str(entry.ref) for entry in saved.entries]}},
         }
-        if options["directory"] and not self._cluster.dry_run:
-            result["folder"] = str(export(_Drawn(saved), options["directory"])[0])
-        return result
+        return {**result, "folder": folder} if folder else result
+
+    def _saved(self, drawn: Snapshot) -> tuple[Snapshot, str]:
+        """The snapshot as stored, and its folder where files are asked for: both, or neither."""
+        stored: list[Snapshot] = []
+        with put_back_on_failure(lambda _error: self._store.discard(*stored)):
+            stored.append(self._store.save(drawn))
+            if not self._options["directory"] or self._cluster.dry_run:
+                return stored[0], ""
+            return stored[0], str(export(_Drawn(stored[0]), self._options["directory"])[0])
 
     def _taken_before(self, journal: Journal) -> Json:
         """The snapshot of the release in progress; what is there now isn't the state to return to."""

@@ -11,11 +11,12 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import typing as t
 from pathlib import Path
 
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.compensation import put_back_on_failure
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import InputError
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.snapshot import (
     PRESENT,
@@ -79,20 +80,18 @@ def export(found: Found, directory: str) -> tuple[Path, bool]:
             f"directory: {folder} is there already and holds something else; move it away, or name another directory"
         )
     texts = _texts(found)
-    try:
-        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{found.snapshot.name}-", dir=directory))
-    except OSError as error:
-        raise _refused(directory, error) from error
-    try:
-        for name, text in texts.items():
-            _write(made / name, text)
-        os.rename(made, folder)
-        _sync(Path(directory))
-    except OSError as error:
-        raise _refused(directory, error, sum(len(text.encode()) for text in texts.values())) from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    # Its name is known before it is there, so that whatever ends this finds it.
+    made = Path(directory) / f".{found.snapshot.name}-{secrets.token_hex(4)}"
+    with put_back_on_failure(lambda _error: shutil.rmtree(made, ignore_errors=True)):
+        try:
+            Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+            made.mkdir(mode=0o700)
+            for name, text in texts.items():
+                _write(made / name, text)
+            os.rename(made, folder)
+            _sync(Path(directory))
+        except OSError as error:
+            raise _refused(directory, error, sum(len(text.encode()) for text in texts.values())) from error
     return folder, True
 
 

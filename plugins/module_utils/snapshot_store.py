@@ -12,6 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster import Cluster
+from ansible_collections.claude_enhancer.rollout.plugins.module_utils.compensation import put_back_on_failure
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.errors import (
     ClusterError,
     ConflictError,
@@ -121,19 +122,29 @@ class SnapshotStore:
         """Write all ConfigMaps, the list last; false where someone else took the name. What isn't done is undone."""
         first, *others = packed(snapshot)
         made: list[str] = []
-        done = False
         try:
-            for one in others:
-                self._create(one, PART, snapshot)
-                made.append(one.name)
-            self._create(first, INDEX, snapshot)
-            done = True
+            with put_back_on_failure(lambda _error: self._discard(reversed(made))):
+                for one in others:
+                    self._begin(made, one, PART, snapshot)
+                self._begin(made, first, INDEX, snapshot)
         except ConflictError:
             return False
-        finally:
-            if not done:
-                self._discard(made)
         return True
+
+    def discard(self, *snapshots: Snapshot) -> None:
+        """Undo :meth:`save` of each, as far as the API lets that be done."""
+        for snapshot in snapshots:
+            self._discard(one.name for one in packed(snapshot))
+
+    def _begin(self, made: list[str], one: Packed, kind: str, snapshot: Snapshot) -> None:
+        """Create a ConfigMap; it counts as made unless the API clearly refused it."""
+        made.append(one.name)
+        try:
+            self._create(one, kind, snapshot)
+        except ClusterError as error:
+            if 400 <= error.status < 500:
+                made.pop()
+            raise
 
     def _create(self, one: Packed, kind: str, snapshot: Snapshot) -> None:
         binary = {key: base64.b64encode(piece).decode() for key, piece in one.binary.items()}
@@ -195,13 +206,15 @@ class SnapshotStore:
             one.snapshot.name: one.version for one in snapshots
             if now - unix(one.snapshot.taken) > keep_days * _DAY and one.snapshot.name not in kept
         }  # fmt: skip
+        parts = self._list(PART)
         whole = {one.snapshot.name for one in snapshots} - old.keys()
-        for item in self._list(PART):
+        # The list first: what is cut off here leaves parts without one, not a list without its parts.
+        for name, version in old.items():
+            self._delete(name, version)
+        for item in parts:
             owner = item["metadata"]["name"].rpartition("-part-")[0]
             if owner in old or (owner not in whole and now - _taken(item, now) > keep_days * _DAY):
                 self._delete(item["metadata"]["name"], item["metadata"]["resourceVersion"])
-        for name, version in old.items():
-            self._delete(name, version)
         return sorted(old)
 
     def _delete(self, name: str, version: str) -> None:

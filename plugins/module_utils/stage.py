@@ -8,10 +8,10 @@ Looks stand on a grid from the start, so they neither drift nor overlap: one tha
 The last look is at the very end.
 
 A stage lasts as long as the monotonic clock says. The wall clock is read to tell people when something was, and
-decides nothing: one that is set, by an hour forward or back, ends no stage early and holds none longer. While the
-machine sleeps its monotonic clock may stand still; the stage is then held for the rest of its time afterwards. What
-was measured goes by the clock of its source (``metrics/source_clock.py``), which is compared with ours and never mixed
-with it.
+decides nothing: one that is set, by an hour forward or back, ends no stage early and holds none longer. That it was set
+is said, and by how much, so that the stages after it can move with it. While the machine sleeps its monotonic clock may
+stand still; the stage is then held for the rest of its time afterwards. What was measured goes by the clock of its
+source (``metrics/source_clock.py``), which is compared with ours and never mixed with it.
 
 Holding needs the source of measurements alone. Ending a stage needs the Kubernetes API, for the journal and for what
 comes next; where that is away at the end, the stage is held on, its triggers on guard, until it is back.
@@ -56,6 +56,8 @@ _WITHDRAW_PAUSE = 0.25
 _HOPELESS_PATIENCE = 5.0
 _LAST_PATIENCE = 30.0
 _HISTORY_POINTS = 500
+_TOLERATED = 5.0
+"""Seconds by which the wall clock may go away from the monotonic one before it is said."""
 
 
 class Traffic(t.Protocol):
@@ -105,7 +107,8 @@ class Look:
 class Outcome:
     """How the stage ended. ``decision`` is ``advance``, ``roll_back`` or ``fail``; only ``pass`` advances.
 
-    ``api_away`` are the seconds for which the Kubernetes API held its end up.
+    ``api_away`` are the seconds for which the Kubernetes API held its end up, ``clock_moved`` those that the wall clock
+    was set forward by meanwhile (back, where negative).
     """
 
     verdict: str
@@ -122,6 +125,7 @@ class Outcome:
     changed: bool = False
     problem: str = ""
     api_away: float = 0.0
+    clock_moved: float = 0.0
     times: dict[str, float] = dataclasses.field(default_factory=dict)
     history: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
     measured: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
@@ -216,6 +220,7 @@ class Hold:
             self._decide(look, due)
         self._record(look)
         self._tell(look)
+        self._notice_moved_clock()
         return bool(self._outcome.reason)
 
     def _decide(self, look: Look, due: float) -> None:
@@ -353,6 +358,21 @@ class Hold:
             if due + SLACK < end < coming:
                 return end
         return coming
+
+    def _notice_moved_clock(self) -> None:
+        held = self._clock.monotonic() - self._begin
+        moved = self._clock.now() - self._outcome.started - held
+        if abs(moved - self._outcome.clock_moved) <= _TOLERATED:
+            return
+        self._outcome.clock_moved = moved if abs(moved) > _TOLERATED else 0.0
+        if not self._outcome.clock_moved:
+            self._say("the clock of this machine shows again what it would, had it not been set")
+            return
+        where = "ahead of" if moved > 0 else "behind"
+        self._say(
+            f"the clock of this machine was set, or the machine slept: it is {format_duration(abs(moved))} {where} what"
+            " it would show; the stage lasts as long as before, and those after it move with the clock"
+        )
 
     def _finish(self) -> None:
         self._outcome.ended = self._clock.now()

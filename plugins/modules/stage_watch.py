@@ -159,7 +159,7 @@ options:
         default: 1.0
 notes:
   - A stage lasts as long as the machine's monotonic clock says. A wall clock that is set meanwhile, forward or back,
-    ends none early and holds none longer.
+    ends none early and holds none longer. It is said, and returned in RV(clock_moved).
   - Runs on the control node. The C(environment) of a task does not reach it, so give the connection as options.
 seealso:
   - module: claude_enhancer.rollout.metric_gate
@@ -279,6 +279,12 @@ extended:
   type: float
 api_away:
   description: For how many seconds the stage had passed and could not end, since the Kubernetes API was away.
+  returned: when the stage was looked at
+  type: float
+clock_moved:
+  description:
+    - Seconds by which the wall clock of this machine was set forward in the stage; negative where it was set back.
+    - Less than 5 seconds count as none.
   returned: when the stage was looked at
   type: float
 error:

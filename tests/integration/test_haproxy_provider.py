@@ -429,13 +429,50 @@ def test_a_signal_midway_puts_the_changed_ones_back(instances: dict[str, Haproxy
     assert first.server_weights() == before
 
 
+def test_a_signal_while_all_is_taken_back_lets_every_instance_finish(
+    instances: dict[str, Haproxy], tmp_path: Path
+) -> None:
+    first, second = instances["a"], instances["b"]
+    none, some = first.server_weights(), {}
+    for instance in (first, second):
+        provider = by_servers(instance.socket)
+        provider.apply(provider.plan(20, provider.read(), strict=False))
+        some = instance.server_weights()
+    assert some != none
+    program = tmp_path / "back.py"
+    with listening_as_haproxy(second.socket, delay=2.0) as slow:
+        program.write_text(
+            textwrap.dedent(f"""
+            from tests.integration.test_haproxy_provider import by_servers
+            provider = by_servers({first.socket!r}, {slow!r}, timeout=10.0)
+            plan = provider.plan(0, provider.read(), strict=False)
+            print("ready", flush=True)
+            provider.apply(plan)
+            """)
+        )
+        process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, env=environment())
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        deadline = time.monotonic() + 5
+        while first.server_weights() != none and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert second.server_weights() == some
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == -signal.SIGTERM
+        process.stdout.close()
+    assert first.server_weights() == second.server_weights() == none
+
+
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "build" / "collections")))}
 
 
 @contextlib.contextmanager
-def listening_as_haproxy(path: str) -> Iterator[str]:
-    """An instance that answers questions as the one at ``path`` does, and nothing to whatever would change it."""
+def listening_as_haproxy(path: str, delay: float | None = None) -> Iterator[str]:
+    """An instance that answers questions as the one at ``path`` does, and nothing to whatever would change it.
+
+    With ``delay`` it does that too, so many seconds later.
+    """
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
 
         def serve() -> None:
@@ -444,9 +481,11 @@ def listening_as_haproxy(path: str) -> Iterator[str]:
                 while True:
                     connection, _address = server.accept()
                     command = connection.recv(65536)
-                    if command.startswith(b"set "):
+                    if command.startswith(b"set ") and delay is None:
                         kept.append(connection)
                         continue
+                    if command.startswith(b"set "):
+                        time.sleep(delay or 0.0)
                     with contextlib.closing(socket.socket(socket.AF_UNIX)) as real:
                         real.connect(path)
                         real.sendall(command)

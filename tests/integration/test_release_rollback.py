@@ -22,6 +22,7 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_st
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider, set_weight
 from rehearsal.world import NAMESPACE
 from tests.integration.api_only import TRAFFIC, api, candidate_weight, forget_releases, results
+from tests.integration.cut_off import Moment, cut_off_play
 
 BLOCK = 83
 ROLLBACK = "claude_enhancer.rollout.release_rollback"
@@ -126,6 +127,21 @@ def test_a_kubeconfig_and_a_reason_are_enough(kubeconfig: Path, cluster: Cluster
         "weight_before": 5,
         "entry_selector_before": CANDIDATE,
     }
+
+
+@pytest.mark.parametrize("moment", [Moment(1, False), Moment(1, True), Moment(2, True), Moment(3, True)], ids=str)
+def test_one_that_is_cut_off_is_completed_by_the_next(
+    kubeconfig: Path, cluster: Cluster, tmp_path: Path, moment: Moment
+) -> None:
+    """The weight, the entry Service, the Lease: users come first, so they are away from the candidate by the third."""
+    store = opened(cluster)
+    cut_off_play(kubeconfig, tmp_path, moment, {"name": "Take back", **traffic()})
+    if moment.changes > 1:
+        assert (candidate_weight(cluster), entry_selector(cluster)) == (0, STABLE)
+    (done,) = results(tmp_path, kubeconfig, [traffic()])
+    assert [done[key] for key in ("failed", "state")] == [False, "rolling_back"]
+    assert (candidate_weight(cluster), entry_selector(cluster)) == (0, STABLE)
+    assert [event["data"].get("state") for event in journal_of(store).events].count("rolling_back") == 1
 
 
 def test_a_dry_run_tells_what_it_would_do_and_does_nothing(kubeconfig: Path, cluster: Cluster, tmp_path: Path) -> None:

@@ -216,6 +216,24 @@ def test_a_stage_is_held_on_while_the_api_is_away_and_ends_when_it_is_back(
     assert candidate_weight(cluster) == 5
 
 
+def test_a_stage_that_begins_without_the_api_is_held_and_its_triggers_are_on_guard(
+    url: str, application: Application, home: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    task = watch(url, seconds=60, api_timeout=0.5, api_patience=30)
+    try:
+        with contextlib.ExitStack() as outage:
+            outage.enter_context(away(home))
+            with holding(tmp_path, home / "kubeconfig", task) as (process, output):
+                until_said("the stage is held without the Kubernetes API, which only its end needs", output)
+                application.fail(0.3)
+                until_said("TRAFFIC IS NOT BACK ON STABLE YET", output)
+                outage.close()
+                assert process.wait(20) == 2, output.read_text()
+    finally:
+        application.fail(0.0)
+    assert candidate_weight(cluster) == 0
+
+
 def test_traffic_goes_back_as_soon_as_the_api_does(
     url: str, application: Application, home: Path, cluster: Cluster, tmp_path: Path
 ) -> None:

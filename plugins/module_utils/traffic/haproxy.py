@@ -100,7 +100,9 @@ class HaproxyProvider:
             return self._state(readings, plan.state.raw["unread"])
         self._check_unchanged(plan)
         if plan.weight == 0:
-            done, failed = self._take_back(operations)
+            # Who ends this in the middle waits for the instances that are at it; nothing of it is put back.
+            with put_back_on_failure(lambda _error: None):
+                done, failed = self._take_back(operations)
         else:
             done, failed = self._all_or_none(operations), {}
         self._known |= done

@@ -268,9 +268,25 @@ def test_a_wall_clock_that_is_set_by_an_hour_changes_no_stage(jump: float, at: f
     world.clock = SetClock()
     outcome = hold(world, observe=20, grace=20, on_no_evidence="roll_back", on_source_down="roll_back")
     assert (outcome.decision, world.clock.monotonic(), outcome.looks, outcome.extended) == ("advance", 60, 7, 0)
+    assert outcome.clock_moved == pytest.approx(jump)
+    (said,) = world.said
+    assert f"it is 1:00:00 {'ahead of' if jump > 0 else 'behind'} what it would show" in said
     late = World(until(35, GOOD, BAD))
     late.clock = SetClock()
     assert (hold(late).decision, late.times("withdraw")) == ("roll_back", [40])
+
+
+def test_a_wall_clock_that_is_set_back_right_has_moved_nothing() -> None:
+    class Astray(FakeClock):
+        def now(self) -> float:
+            return super().now() + (3600.0 if 15 <= self.monotonic() < 35 else 0.0)
+
+    world = World(always(GOOD))
+    world.clock = Astray()
+    assert hold(world).clock_moved == 0
+    astray, right = world.said
+    assert "ahead of" in astray
+    assert right == "the clock of this machine shows again what it would, had it not been set"
 
 
 def test_a_weight_that_does_not_stay_is_told() -> None:
