@@ -333,6 +333,13 @@ def _of_weight(must: Expected, seen: SeenWeight | None) -> t.Iterator[Difference
         return
     if seen.problem:
         yield Difference("release_traffic", seen.problem)
+    elif must.weights == {0} and seen.weight == 0 and not seen.fits:
+        yield Difference(
+            "release_traffic",
+            f"{seen.ref} is open to the candidate, which has no pods{_by(seen.writer)}, and {must.says} closed to it",
+            "users are on the candidate as soon as a pod of it is ready",
+            "set it to 0 % with traffic_weight",
+        )
     elif not must.weights & seen.fits:
         said = in_percent(must.weights)
         uneven = len(set(seen.routes)) > 1

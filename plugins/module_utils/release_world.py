@@ -73,6 +73,8 @@ def _weight(cluster: Cluster, namespace: str, facts: Facts, wanted: t.Iterable[i
     if "name" not in traffic:
         return None
 
+    closed = set(wanted) == {0}  # a stage that is to give weight may find the way open
+
     def ask() -> SeenWeight:
         provider = open_provider(str(traffic.get("provider") or "istio"), cluster, traffic)
         state = provider.read()
@@ -80,18 +82,22 @@ def _weight(cluster: Cluster, namespace: str, facts: Facts, wanted: t.Iterable[i
             ref=str(state.ref),
             weight=state.weight,
             routes=tuple(route.weight for route in state.routes),
-            fits=frozenset(weight for weight in wanted if carries(provider, state, weight)),
+            fits=frozenset(weight for weight in wanted if carries(provider, state, weight, closed=closed)),
             writer=last_writer(state.raw, state.weight_fields),
         )
 
     return _asked(ask, lambda problem: SeenWeight(problem=problem))
 
 
-def carries(provider: TrafficProvider, state: TrafficState, weight: int) -> bool:
-    """Whether every route of ``state`` gives the candidate ``weight`` percent, or what is as near as it can come."""
-    if {route.weight for route in state.routes} == {weight}:
+def carries(provider: TrafficProvider, state: TrafficState, weight: int, *, closed: bool = False) -> bool:
+    """Whether every route of ``state`` gives the candidate ``weight`` percent, or what is as near as it can come.
+
+    A split by pods that is open to a candidate without any has weight 0; with ``closed`` that is not enough for 0.
+    """
+    weights = {route.weight for route in state.routes}
+    if weights == {weight} and not (closed and weight == 0):
         return True
-    if weight in (0, _HUNDRED):
+    if weights != {weight} and weight in (0, _HUNDRED):
         return False
     try:
         return not provider.plan(weight, state, strict=False).operations

@@ -58,7 +58,7 @@ _WORK = {
     release_journal: release_journal.SPEC.merge(CLUSTER_SPEC, LEASE_SPEC),
     traffic_weight: CLUSTER_SPEC.merge(TRAFFIC_SPEC, LEASE_SPEC, traffic_weight.WEIGHT_SPEC),
     service_switch: CLUSTER_SPEC.merge(LEASE_SPEC, service_switch.SWITCH_SPEC),
-    object_snapshot: object_snapshot.SPEC.merge(CLUSTER_SPEC),
+    object_snapshot: object_snapshot.SPEC.merge(CLUSTER_SPEC, LEASE_SPEC),
 }
 # What neither Prometheus nor an edge stands for here isn't asked about.
 _UNASKED = ["release_prometheus: none", "release_edge: none"]
@@ -195,7 +195,7 @@ class Run:
         self._lock(checked, take_over)
         yield "locked"
         kept = self._module(
-            object_snapshot, action="take", release_id=checked.release_id, release=self.stand.facts
+            object_snapshot, action="take", release_id=checked.release_id, release=self.stand.facts, lease=self.hold
         )  # fmt: skip
         if moves != self.stand.moves:
             self.stand.blurred.add(str(kept["name"]))

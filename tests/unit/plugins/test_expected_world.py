@@ -326,6 +326,14 @@ def test_a_new_release_begins_without_weight_and_on_stable() -> None:
     )
 
 
+def test_a_split_that_is_open_to_a_candidate_without_pods_is_told_before_a_release() -> None:
+    found = compare(at_the_start(PLAN), Seen(SeenWeight("Service shop", 0, (0,), frozenset(), "kim"), None, {}))
+    (told,) = found.differences
+    assert "open to the candidate" in told.what
+    assert "kim" in told.what
+    assert "closed to it" in told.what
+
+
 def test_an_inventory_that_names_other_objects_is_told() -> None:
     release = Release()
     assert of_inventory(release.journal, PLAN) == []
