@@ -23,7 +23,6 @@ from ansible_collections.claude_enhancer.rollout.plugins.module_utils.cluster im
 )
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal import Journal
 from ansible_collections.claude_enhancer.rollout.plugins.module_utils.journal_store import JournalStore
-from ansible_collections.claude_enhancer.rollout.plugins.module_utils.traffic import open_provider, set_weight
 from rehearsal.client import KubeClient
 from rehearsal.world import NAMESPACE, World
 from scripts.rehearse.cluster import MESH
@@ -275,29 +274,6 @@ def test_a_rollback_that_was_interrupted_is_finished_where_that_is_asked_for(
     assert candidate_weight(cluster) == 0
 
 
-def test_a_rollback_that_was_cut_off_before_the_journal_said_so_is_not_gone_on_over(
-    world: World, cluster: Cluster, states: dict[str, StageState]
-) -> None:
-    states["canary_start"].restore()
-    release_id = journal(cluster).release_id
-    holder = f"kim@ops1:rollback of {release_id}:77aa"
-    cluster.create(LEASE, lease(holder))
-    try:
-        (said,) = problems(run(world, "open"))
-        assert f"release {release_id} is being taken back by {holder} since 2026-11-20T10:00:00.000000Z" in said
-        set_weight(open_provider("istio", cluster, TRAFFIC), 0, guard=False)
-        both = problems(run(world, "open"))
-        assert [": a rollback seems to have begun" in one for one in both] == [False, True]
-        told = status(world).stdout
-        assert "it was being taken back, and that did not end: finish it" in told
-        assert "To finish the rollback:\n  ansible-playbook claude_enhancer.rollout.rollback" in told
-        set_weight(open_provider("istio", cluster, TRAFFIC), 5, guard=False)
-        done = run(world, "open", release_take_over="kim means it")
-        assert done.returncode == 0, done.stdout + done.stderr
-    finally:
-        cluster.delete(LEASE)
-
-
 def test_a_wrong_choice_is_named_before_anything_is_touched(
     world: World, cluster: Cluster, states: dict[str, StageState]
 ) -> None:
@@ -312,6 +288,8 @@ def test_status_says_where_it_stands_and_what_to_type(
     world: World, cluster: Cluster, states: dict[str, StageState]
 ) -> None:
     states["canary_start"].restore()
+    if cluster.find(LEASE):  # of the runs that brought the release here
+        cluster.delete(LEASE)
     cluster.create(LEASE, lease("kim@ops1:5.1-a:3f9a"))
     try:
         done = status(world)
