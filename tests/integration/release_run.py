@@ -225,6 +225,7 @@ class Run:
             self.stand, self.process, LockAction,
             action="take_over" if take_over else "acquire", reason="the model says so" if take_over else "",
             application=APP, namespace=self.stand.namespace, release_id=checked.release_id, seen=checked.lock_seen,
+            canary_drain=[self.stand.case.drain],
             traffic=self.stand.facts["release_traffic"], entry_service=ENTRY, who=self.name, controller=self.name,
             directory=str(self.stand.folder / self.name),
         )  # fmt: skip
@@ -289,11 +290,14 @@ class Run:
         yield f"{name} deployed"
 
     def _cleaned_up(self) -> Iterator[str]:
-        self._fence()
-        yield "fenced"
         drain = self.stand.case.drain
         ref = self.stand.rule_ref if drain["kind"] == "DestinationRule" else self.stand.traffic_ref
-        self._playbook("PATCH", ref, drain["patch"])
+        version = ((self._playbook("GET", ref) or {}).get("metadata") or {}).get("resourceVersion")
+        yield "read"
+        self._fence()
+        yield "fenced"
+        unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+        self._playbook("PATCH", ref, [unchanged, *drain["patch"]])
         yield "drained"
         self._fence()
         yield "fenced"
