@@ -107,6 +107,7 @@ class Answer(t.NamedTuple):
 
     status: int
     data: bytes
+    headers: t.Mapping[str, str] = {}
 
 
 @dataclass

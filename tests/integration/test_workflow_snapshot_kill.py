@@ -67,7 +67,7 @@ def test_a_killed_snapshot_is_whole_or_not_there(server: Server) -> None:
     chance = random.Random(SEED)
     outcomes = []
     for number in range(KILLS):
-        kill_after(start(place, "take", release_id=f"r{number}", **ask), chance.uniform(opened * 0.9, whole))
+        kill_after(start(place, "take", release_id=f"r{number}", **ask), chance.uniform(opened * 0.5, whole))
         place.wait_until_idle()
         recorded = place.run("status")["snapshots"]
         assert schemas(place, "%backup%") == sorted(each["name"] for each in recorded), "no schema without its record"
