@@ -402,30 +402,36 @@ def test_someone_elses_weight_is_not_overwritten(instances: dict[str, Haproxy]) 
     assert first.map_value() == "70"
 
 
+def setting(weight: int, sockets: tuple[str, str], timeout: float, folder: Path) -> subprocess.Popen[bytes]:
+    """A process that has read two instances and is about to set ``weight`` on both."""
+    program = folder / "weight.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        from tests.integration.test_haproxy_provider import by_servers
+        provider = by_servers(*{sockets!r}, timeout={timeout})
+        plan = provider.plan({weight}, provider.read(), strict=False)
+        print("ready", flush=True)
+        provider.apply(plan)
+        """)
+    )
+    process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, env=environment())
+    assert process.stdout is not None
+    with process.stdout as said:
+        assert said.readline() == b"ready\n"
+    return process
+
+
 def test_a_signal_midway_puts_the_changed_ones_back(instances: dict[str, Haproxy], tmp_path: Path) -> None:
     first = instances["a"]
     before = first.server_weights()
-    program = tmp_path / "weight.py"
     with listening_as_haproxy(first.socket) as slow:
-        program.write_text(
-            textwrap.dedent(f"""
-            from tests.integration.test_haproxy_provider import by_servers
-            provider = by_servers({first.socket!r}, {slow!r}, timeout=1.0)
-            plan = provider.plan(20, provider.read(), strict=False)
-            print("ready", flush=True)
-            provider.apply(plan)
-            """)
-        )
-        process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, env=environment())
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
+        process = setting(20, (first.socket, slow), 1.0, tmp_path)
         deadline = time.monotonic() + 5
         while first.server_weights() == before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert first.server_weights() != before
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == -signal.SIGTERM
-        process.stdout.close()
     assert first.server_weights() == before
 
 
@@ -439,27 +445,14 @@ def test_a_signal_while_all_is_taken_back_lets_every_instance_finish(
         provider.apply(provider.plan(20, provider.read(), strict=False))
         some = instance.server_weights()
     assert some != none
-    program = tmp_path / "back.py"
     with listening_as_haproxy(second.socket, delay=2.0) as slow:
-        program.write_text(
-            textwrap.dedent(f"""
-            from tests.integration.test_haproxy_provider import by_servers
-            provider = by_servers({first.socket!r}, {slow!r}, timeout=10.0)
-            plan = provider.plan(0, provider.read(), strict=False)
-            print("ready", flush=True)
-            provider.apply(plan)
-            """)
-        )
-        process = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, env=environment())
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
+        process = setting(0, (first.socket, slow), 10.0, tmp_path)
         deadline = time.monotonic() + 5
         while first.server_weights() != none and time.monotonic() < deadline:
             time.sleep(0.01)
         assert second.server_weights() == some
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == -signal.SIGTERM
-        process.stdout.close()
     assert first.server_weights() == second.server_weights() == none
 
 
